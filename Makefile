@@ -1,0 +1,70 @@
+# Two commands are for everybody: `make run` and `make test`. Both set up `.venv` first: nothing is installed into the
+# system and no compiler is needed. PYTHON names another interpreter: `make test PYTHON=python3.12`.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint types check conf clean check-host $(VENV)
+
+help:  ## what can be made (this list)
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+run: $(INSTALLED)  ## eight calls of real speech through the daemon, read back and verified; SECONDS=20 ends by itself
+	@$(PY) -m audiohook.cli.demo $(if $(SECONDS),--seconds $(SECONDS))
+
+test: $(INSTALLED)  ## the whole test suite; ARGS="-k framing" passes arguments to pytest
+	$(PY) -m pytest $(ARGS)
+
+lint: $(INSTALLED)  ## ruff: rules and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(INSTALLED)  ## mypy, strict, on the package
+	$(PY) -m mypy
+
+check: lint types test  ## lint, types and test
+
+conf: $(INSTALLED)  ## conf/audiohookd.toml anew from the schema
+	$(PY) -c 'from audiohook.config import render; print(render(), end="")' > conf/audiohookd.toml.new
+	mv conf/audiohookd.toml.new conf/audiohookd.toml
+
+clean:  ## remove what was made: .venv, var and caches
+	rm -rf $(VENV) var build *.egg-info .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV): $(INSTALLED)
+
+# The build's own tools come first and from constraints.txt too: an isolated build would fetch whatever is newest. `bin/`
+# is listed because its files are installed as copies.
+$(INSTALLED): Makefile setup.py constraints.txt $(wildcard bin/*)
+	@$(MAKE) --no-print-directory check-host
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) setuptools wheel
+	@$(PIP) --no-build-isolation --editable '.[develop]'
+	@touch $@
+
+# Written for every Python there is, so that an old one says what is wrong instead of where it cannot parse.
+check-host:
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) not found: Python 3.11 or later is needed" >&2; exit 1; }
+	@$(PYTHON) -c "$$CHECK_HOST"
+
+define CHECK_HOST
+import os, sys
+system, _, release, _, machine = os.uname()
+kernel = tuple([int("".join([c for c in part if c.isdigit()] or ["0"])) for part in release.split("-")[0].split(".")[:2]])
+wrong = []
+if sys.version_info < (3, 11):
+    wrong.append("Python 3.11 or later is needed, %s is %d.%d: make PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]))
+if system != "Linux" or kernel < (5, 16):
+    wrong.append("Linux 5.16 or later is needed, this is %s %s" % (system, release))
+if machine != "x86_64":
+    wrong.append("x86-64 is needed, this is %s" % machine)
+sys.exit("\n".join(wrong) or 0)
+endef
+export CHECK_HOST

@@ -1,0 +1,66 @@
+"""audiohook: live telephone audio in shared memory. The reader's API; nothing else in this package is public.
+
+    with audiohook.attach() as hub:
+        for stream, block in hub.blocks(frames=512):
+            ...  # block.samples: int16, (frames, channels), a read-only view of the shared memory
+
+Needs NumPy only. Names are resolved on first use, because the daemon imports this package too and must set
+OPENBLAS_NUM_THREADS before NumPy's import starts a thread (tests/process/test_hygiene.py).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiohook.control.hub import Hub, attach
+    from audiohook.errors import (
+        AmbiguousStream,
+        GapFound,
+        HubUnavailable,
+        NoSuchStream,
+        Overrun,
+        ReaderError,
+        WriterGone,
+    )
+    from audiohook.memory.block import Block
+    from audiohook.memory.stream import Stream
+    from audiohook.memory.timeline import Gap, Totals
+
+_HOMES = {
+    "attach": "audiohook.control.hub",
+    "Hub": "audiohook.control.hub",
+    "Stream": "audiohook.memory.stream",
+    "Block": "audiohook.memory.block",
+    "Gap": "audiohook.memory.timeline",
+    "Totals": "audiohook.memory.timeline",
+    "ReaderError": "audiohook.errors",
+    "HubUnavailable": "audiohook.errors",
+    "NoSuchStream": "audiohook.errors",
+    "AmbiguousStream": "audiohook.errors",
+    "Overrun": "audiohook.errors",
+    "GapFound": "audiohook.errors",
+    "WriterGone": "audiohook.errors",
+}
+
+__all__ = [
+    "AmbiguousStream",
+    "Block",
+    "Gap",
+    "GapFound",
+    "Hub",
+    "HubUnavailable",
+    "NoSuchStream",
+    "Overrun",
+    "ReaderError",
+    "Stream",
+    "Totals",
+    "WriterGone",
+    "attach",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)

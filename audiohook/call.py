@@ -1,0 +1,271 @@
+"""The Call: one peer, from its first byte to its last, in one pure object. Composes `wire` and `session`.
+
+Bytes and `now_ns` in; events, bytes to send and a deadline out. Knows no socket, no slot, no decoder: whether there is
+room for a stream is asked with `AdmissionAsked` and told with `admit()` or `refuse()`. None of the methods raises for
+what a peer did. After any of them the adapter, in this order, (1) sends `data_to_send()`, (2) handles `events()`, (3)
+re-arms its timer if `deadline_ns` came earlier, (4) shuts its sending side if `half_closed`, (5) resets if `reset`, or
+closes if `finished`.
+
+A Call goes through four phases: the request, the question for admission, the session, and the linger (everything is
+said; the peer's end is awaited for CLOSE_WAIT_NS, so that its unread bytes do not turn our last words into a reset).
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from audiohook.errors import (
+    DRAINING,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    REQUEST_TIMEOUT,
+    SHUTDOWN,
+    Closure,
+    Refusal,
+)
+from audiohook.session.context import CLOSE_WAIT_NS, ContextSession, ContextTerms, State, identify
+from audiohook.session.events import AdmissionAsked, Answered, Command, Event, SendClose, SendPing
+from audiohook.units import NEVER_NS
+from audiohook.wire.frames import CloseReceived, Failed, Message, Ping, WebSocket
+from audiohook.wire.request import (
+    Request,
+    RequestReader,
+    accept_bytes,
+    is_upgrade,
+    refusal_bytes,
+    response_bytes,
+    upgrade_key,
+)
+
+HEALTH_TARGET = "/healthz"
+
+
+class Terms(msgspec.Struct):
+    """What all Calls of a worker are held to. `draining` is the one field that changes: the worker sets it."""
+
+    max_request_bytes: int
+    max_headers: int
+    request_ns: int
+    max_message_bytes: int
+    context: ContextTerms
+    paths: Mapping[str, ContextTerms]
+    draining: bool = False
+
+    def context_for(self, target: str) -> ContextTerms:
+        return self.paths.get(target.partition("?")[0], self.context)
+
+
+class Call:
+    """One connection. At most one stream comes of it."""
+
+    def __init__(self, terms: Terms, now_ns: int) -> None:
+        self._terms = terms
+        self._reader: RequestReader | None = RequestReader(
+            max_request_bytes=terms.max_request_bytes, max_headers=terms.max_headers
+        )
+        self._key = ""
+        self._waiting = b""
+        self._context = terms.context
+        self._socket: WebSocket | None = None
+        self._session: ContextSession | None = None
+        self._out = bytearray()
+        self._events: list[Event] = []
+        self.deadline_ns = now_ns + terms.request_ns
+        """When `on_deadline` wants to be called. May be early; the adapter re-arms only when it becomes earlier."""
+        self.half_closed = False
+        """Everything has been said: after the bytes, shut the sending side."""
+        self.reset = False
+        """Drop the connection at once, unsent bytes and all."""
+        self.finished = False
+        """Nothing more will come: close the connection when its bytes are sent."""
+
+    # ---------------------------------------------------------------------------------------- input
+
+    def receive_data(self, data: bytes, now_ns: int) -> None:
+        """Take bytes from the peer."""
+        if self._session is not None and self._socket is not None:
+            self._receive_messages(self._socket.receive_data(data), now_ns)
+        elif self._reader is not None:
+            answer = self._reader.receive_data(data)
+            if isinstance(answer, Refusal):
+                self.refuse(answer, now_ns)
+            elif answer is not None:
+                self._waiting = self._reader.trailing()
+                self._reader = None
+                self._take_request(answer, now_ns)
+        elif self._key:
+            self._waiting += data
+
+    def receive_eof(self, now_ns: int) -> None:
+        """Take the end of what the peer sends."""
+        if self._session is not None:
+            self._session.receive_eof()
+            self._serve_session(now_ns)
+        elif self._reader is not None:
+            refusal = self._reader.receive_eof()
+            if refusal is not None:
+                self._events.append(Answered(refusal.slug))
+        self._finish()
+
+    def on_deadline(self, now_ns: int) -> None:
+        """Take the time. Does nothing if it is early."""
+        if self._session is not None:
+            self._session.on_deadline(now_ns)
+            self._serve_session(now_ns)
+        elif now_ns < self.deadline_ns:
+            return
+        elif self._reader is not None:
+            self.refuse(REQUEST_TIMEOUT, now_ns)
+        else:
+            self._finish()
+
+    def close(self, why: Closure, now_ns: int) -> None:
+        """End this connection for a reason of ours, in the way that its phase knows."""
+        if self._session is not None:
+            self._session.close(why, now_ns)
+            self._serve_session(now_ns)
+        elif why.code is None:
+            self.reset = True
+            self._finish()
+        elif self._reader is not None or self._key:
+            self.refuse(DRAINING if why is SHUTDOWN else Refusal(why.slug, 503, why.text), now_ns)
+
+    def admit(self, now_ns: int) -> None:
+        """Answer `AdmissionAsked`: there is room; the stream begins."""
+        self._out += accept_bytes(self._key)
+        self._key = ""
+        self._socket = WebSocket(client=False, max_message_bytes=self._terms.max_message_bytes)
+        self._session = ContextSession(self._context, now_ns)
+        self.deadline_ns = self._session.deadline_ns
+        waiting, self._waiting = self._waiting, b""
+        if waiting:
+            self.receive_data(waiting, now_ns)
+
+    def refuse(self, refusal: Refusal, now_ns: int) -> None:
+        """Answer the request with a refusal, `AdmissionAsked` included."""
+        self._answer(refusal_bytes(refusal), refusal.slug, now_ns)
+
+    # ---------------------------------------------------------------------------------------- output
+
+    def data_to_send(self) -> bytes:
+        """Return and forget the bytes that are to be sent now."""
+        if not self._out:
+            return b""
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def events(self) -> list[Event]:
+        """Return and forget what happened, in order."""
+        events = self._events
+        if events:
+            self._events = []
+        return events
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a stream was admitted that has not ended."""
+        return self._session is not None and self._session.state not in (State.CLOSING, State.OVER)
+
+    # ---------------------------------------------------------------------------------------- phases
+
+    def _take_request(self, request: Request, now_ns: int) -> None:
+        if is_upgrade(request):
+            key = upgrade_key(request)
+            identity = identify(request) if isinstance(key, str) else key
+            if isinstance(key, Refusal):
+                self.refuse(key, now_ns)
+            elif isinstance(identity, Refusal):
+                self.refuse(identity, now_ns)
+            elif self._terms.draining:
+                self.refuse(DRAINING, now_ns)
+            else:
+                self._key = key
+                self._context = self._terms.context_for(request.target)
+                self._events.append(AdmissionAsked(identity, self._context.media()))
+        elif request.target.partition("?")[0] != HEALTH_TARGET:
+            self.refuse(NOT_FOUND, now_ns)
+        elif request.method not in ("GET", "HEAD"):
+            self.refuse(METHOD_NOT_ALLOWED, now_ns)
+        else:
+            status, body = (503, "draining") if self._terms.draining else (200, "ok")
+            answer = response_bytes(status, body)
+            if request.method == "HEAD":
+                answer = answer[: answer.index(b"\r\n\r\n") + 4]
+            self._answer(answer, "health_checks", now_ns)
+
+    def _answer(self, data: bytes, kind: str, now_ns: int) -> None:
+        self._out += data
+        self._reader = None
+        self._key = ""
+        self._waiting = b""
+        self._events.append(Answered(kind))
+        self._linger(now_ns)
+
+    def _receive_messages(self, messages: list[Message], now_ns: int) -> None:
+        session = self._session
+        if session is None:
+            return
+        for message in messages:
+            if type(message) is bytes:
+                session.receive_audio(message, now_ns)
+            else:
+                self._receive_other(session, message, now_ns)
+        if session.events or session.commands:
+            self._serve_session(now_ns)
+
+    def _receive_other(self, session: ContextSession, message: Message, now_ns: int) -> None:
+        if isinstance(message, str):
+            session.receive_text(now_ns)
+        elif isinstance(message, Failed):
+            session.close(message.closure, now_ns)
+        elif isinstance(message, CloseReceived):
+            session.receive_close(message.code, message.reason)
+            self._send_close(message.code, "")
+        else:
+            session.receive_control(now_ns)
+            if isinstance(message, Ping) and self._socket is not None:
+                self._out += self._socket.pong(message.payload)
+
+    def _serve_session(self, now_ns: int) -> None:
+        """Hand on what the session said and do what it wants."""
+        session = self._session
+        if session is None:
+            return
+        self._events += session.events
+        session.events.clear()
+        commands, session.commands = session.commands, []
+        for command in commands:
+            self._obey(command)
+        self.deadline_ns = session.deadline_ns
+        if session.state is State.OVER and not (self.finished or self.half_closed):
+            self._linger(now_ns)
+
+    def _obey(self, command: Command) -> None:
+        if isinstance(command, SendPing):
+            if self._socket is not None:
+                self._out += self._socket.ping()
+        elif isinstance(command, SendClose):
+            self._send_close(command.code, command.text)
+        else:
+            self.reset = True
+            self._finish()
+
+    def _send_close(self, code: int | None, text: str) -> None:
+        if self._socket is not None:
+            self._out += self._socket.close(code, text)
+
+    def _linger(self, now_ns: int) -> None:
+        """Everything is said. Wait for the peer's end of file, a bounded time, reading and dropping what it sends."""
+        self._session = None
+        self._socket = None
+        self.half_closed = True
+        self.deadline_ns = now_ns + CLOSE_WAIT_NS
+
+    def _finish(self) -> None:
+        self._session = None
+        self._socket = None
+        self._reader = None
+        self._key = ""
+        self.finished = True
+        self.deadline_ns = NEVER_NS

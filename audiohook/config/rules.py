@@ -1,0 +1,110 @@
+"""The rules that a type and two bounds cannot express: the syntax of some strings, and what keys forbid one another.
+
+Knows the schema, and nothing of TOML or of where a value came from: the caller names the file. Every function raises
+ConfigError or returns nothing.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from audiohook.config.address import parse_address
+from audiohook.config.complaint import dotted, refused
+from audiohook.config.effective import worker_count
+from audiohook.config.principals import resolve_principals
+from audiohook.config.schema import HUB_PATH_BYTES, LARGEST_FIXED_PACKET_BYTES, WORKER_ROWS, Config
+
+_FIXED = re.compile(r"fixed:([1-9][0-9]{0,3})")
+_URL_PATH = re.compile(r'/[!"$->@-~]*')  # visible ASCII but ? and #
+
+
+def check_framing(file: str, key: str, framing: str) -> None:
+    """Refuse what is neither "message" nor "fixed:N"."""
+    match = _FIXED.fullmatch(framing)
+    if framing != "message" and (match is None or int(match[1]) > LARGEST_FIXED_PACKET_BYTES):
+        remedy = f'must be "message" or "fixed:N" with N from 1 to {LARGEST_FIXED_PACKET_BYTES}, such as "fixed:160"'
+        raise refused(file, key, framing, remedy)
+
+
+def check_url_path(file: str, key: str, path: str, value: object) -> None:
+    """Refuse a key of context.paths that no request's path can equal."""
+    if not path.startswith("/"):
+        raise refused(file, key, value, f"a URL path starts with a slash; write {dotted('/' + path)}")
+    if _URL_PATH.fullmatch(path) is None:
+        remedy = "no request has this path; write visible ASCII without ? and #, and percent-encode the rest"
+        raise refused(file, key, value, remedy)
+
+
+def _check_listen(file: str, key: str, entries: list[str]) -> None:
+    for index, text in enumerate(entries):
+        if parse_address(text) is None:
+            remedy = 'not an address; write "host:port" or "[v6]:port" with a port from 0 to 65535'
+            raise refused(file, f"{key}[{index}]", text, remedy)
+
+
+def _check_hub_path(file: str, key: str, path: str) -> None:
+    try:
+        encoded = os.fsencode(path)
+    except ValueError:
+        raise refused(file, key, path, "no file can have this name; write one in UTF-8") from None
+    if b"\0" in encoded:
+        raise refused(file, key, path, "no file can have this name; leave out the NUL")
+    if len(encoded) > HUB_PATH_BYTES:
+        remedy = f"{len(encoded)} bytes, and a Unix socket's path has {HUB_PATH_BYTES} at most; choose a shorter one"
+        raise refused(file, key, path, remedy)
+
+
+def _check_read(file: str, _key: str, entries: list[str]) -> None:
+    resolve_principals(entries, file)
+
+
+VALUE_RULES: Mapping[str, Callable[[str, str, Any], None]] = {
+    "server.listen": _check_listen,
+    "context.framing": check_framing,
+    "hub.path": _check_hub_path,
+    "hub.read": _check_read,
+}
+
+
+def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
+    """Refuse keys that are right each for itself and impossible together.
+
+    `origins` says for each key that was set which file (or "--set") set it; the others are "defaults".
+    """
+    _check_worker_rows(config, origins)
+    _check_listeners(config, origins.get("server.listen", "defaults"))
+
+
+def _check_worker_rows(config: Config, origins: Mapping[str, str]) -> None:
+    generations = config.server.max_generations + 1
+    workers = worker_count(config)
+    if workers * generations <= WORKER_ROWS:
+        return
+    # Blame the key that somebody set: 0 workers may be a default that was right until then.
+    blamed = "workers" if "server.workers" in origins or "server.max_generations" not in origins else "max_generations"
+    remedy = (
+        f"workers x (max_generations + 1) may be {WORKER_ROWS} at most, and is {workers} x {generations} here; "
+        f"set server.workers to {WORKER_ROWS // generations} or fewer"
+    )
+    if workers * 2 <= WORKER_ROWS:
+        remedy += f", or server.max_generations to {WORKER_ROWS // workers - 1} or fewer"
+    key = f"server.{blamed}"
+    raise refused(origins.get(key, "defaults"), key, getattr(config.server, blamed), remedy)
+
+
+def _check_listeners(config: Config, file: str) -> None:
+    places: dict[tuple[str, int], int] = {}
+    for index, text in enumerate(config.server.listen):
+        address = parse_address(text)
+        assert address is not None, "checked with the value"
+        key = f"server.listen[{index}]"
+        first = places.setdefault((address.host, address.port), index)
+        if first != index:
+            raise refused(file, key, text, f"the same address as server.listen[{first}]; name each once")
+        if not address.loopback and not config.server.allow_anonymous:
+            remedy = (
+                "not a loopback address, and nothing authenticates peers yet; listen on 127.0.0.1, [::1] or localhost, "
+                "or set server.allow_anonymous = true to let anybody who reaches this address place calls"
+            )
+            raise refused(file, key, text, remedy)

@@ -1,0 +1,319 @@
+"""The configuration's schema: every section, key, default, bound, unit and sentence, and nothing else.
+
+It knows nothing of files, TOML or overrides (`loading.py`), nor of rules between keys (`rules.py`). The sentences are
+the contract with the operator: `rendering.py` prints them into conf/audiohookd.toml. Every number has both bounds, so
+that no value can overflow a conversion to nanoseconds or bytes, and NaN fails both
+(tests/unit/test_config_schema.py).
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+WORKER_ROWS = 120
+"""Rows of the worker table, generations included (memory.md, "Arena")."""
+
+LARGEST_FIXED_PACKET_BYTES = 1275
+"""Largest Opus frame (RFC 6716 section 3.2.1) and so the largest N of `fixed:N`."""
+
+HUB_PATH_BYTES = 107
+"""Longest path of a Unix socket: `sun_path` has 108 bytes, the last one is NUL (unix(7))."""
+
+_DAY_S = 86_400
+_HOUR_MS = 3_600_000
+
+
+def _meta(unit: str, sentence: str, ge: float | None = None, le: float | None = None) -> msgspec.Meta:
+    """Return a field's metadata. `unit` is "none" for what is not a quantity; `ge` and `le` are inclusive."""
+    return msgspec.Meta(ge=ge, le=le, description=sentence, extra={"unit": unit})
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[server]: where connections are accepted, by how many processes, and how these come and go."""
+
+    listen: Annotated[
+        list[str],
+        msgspec.Meta(
+            min_length=1,
+            max_length=16,
+            description='Addresses to accept connections on, each "host:port" or "[v6]:port" (port 0: the kernel '
+            "chooses one); one beyond loopback is refused unless allow_anonymous is true.",
+            extra={"unit": "none"},
+        ),
+    ] = msgspec.field(default_factory=lambda: ["127.0.0.1:8443"])
+    workers: Annotated[
+        int,
+        _meta(
+            "processes",
+            "Worker processes; 0 means one for each CPU of the affinity mask, and workers times (max_generations + 1) "
+            f"may not exceed the {WORKER_ROWS} rows of the worker table.",
+            0,
+            WORKER_ROWS,
+        ),
+    ] = 0
+    backlog: Annotated[
+        int,
+        _meta(
+            "connections",
+            "Connections that the kernel queues on each address until a worker accepts them; beyond it, or beyond "
+            "net.core.somaxconn, which caps it, the kernel drops new ones and the peer has to try again.",
+            1,
+            65_535,
+        ),
+    ] = 4096
+    drain_seconds: Annotated[
+        float,
+        _meta(
+            "seconds",
+            "How long calls may go on after SIGTERM; those that are still open then are closed with 1012, and 0 closes "
+            "them at once.",
+            0,
+            _DAY_S,
+        ),
+    ] = 60.0
+    orphan_seconds: Annotated[
+        float,
+        _meta(
+            "seconds",
+            "How long a worker whose supervisor is gone keeps its calls; then it ends them and itself, and 0 ends them "
+            "at once.",
+            0,
+            7 * _DAY_S,
+        ),
+    ] = 14_400.0
+    boot_seconds: Annotated[
+        float,
+        _meta(
+            "seconds",
+            "How long a new worker may take until it accepts; one that needs longer has failed to boot.",
+            0.1,
+            600,
+        ),
+    ] = 20.0
+    max_generations: Annotated[
+        int,
+        _meta(
+            "generations",
+            "Generations of workers that may be alive at once; the worker table keeps room for one more, see workers.",
+            1,
+            WORKER_ROWS - 1,
+        ),
+    ] = 3
+    allow_anonymous: Annotated[
+        bool,
+        _meta(
+            "none",
+            "Whether addresses beyond loopback may be listened on although nothing authenticates peers yet: true lets "
+            "anybody who reaches the port place calls.",
+        ),
+    ] = False
+
+
+class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[memory]: the shared memory, allocated as a whole when the daemon starts."""
+
+    streams: Annotated[
+        int,
+        _meta(
+            "streams",
+            "Streams that have room at once; all their memory is allocated at the start, which fails if there is too "
+            "little, and one stream more is refused with 503.",
+            1,
+            # Two mappings a slot, and the kernel allows a process 65,530 (vm.max_map_count).
+            16_384,
+        ),
+    ] = 256
+    ring_seconds: Annotated[
+        float,
+        _meta(
+            "seconds",
+            "How much of a stream's newest audio stays readable; a reader that falls further behind is told how many "
+            "frames it lost.",
+            1,
+            3600,
+        ),
+    ] = 30.0
+    keep_ended_seconds: Annotated[
+        float,
+        _meta(
+            "seconds",
+            "How long an ended stream stays readable, unless a new one needs its place; then its samples are zeroed, "
+            "and 0 zeroes them at once.",
+            0,
+            _DAY_S,
+        ),
+    ] = 60.0
+    events_per_worker: Annotated[
+        int,
+        _meta(
+            "events",
+            "Lifecycle events that each worker's event ring holds; the oldest is overwritten by the next, and a "
+            "reader that was lapped is told how many it lost.",
+            16,
+            1_048_576,
+        ),
+    ] = 1024
+
+
+class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[http]: limits of the request that comes before a WebSocket."""
+
+    max_request_bytes: Annotated[
+        int,
+        _meta(
+            "bytes",
+            "Largest request head (request line and headers); a larger one is answered with 431.",
+            1024,
+            1_048_576,
+        ),
+    ] = 16_384
+    max_headers: Annotated[
+        int,
+        _meta("headers", "Most headers that a request may have; one with more is answered with 431.", 10, 10_000),
+    ] = 100
+    request_seconds: Annotated[
+        float,
+        _meta(
+            "seconds",
+            "Deadline for the complete request, counted from when the connection is accepted; a later one is answered "
+            "with 408.",
+            0.1,
+            600,
+        ),
+    ] = 10.0
+
+
+class ContextPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of context.paths. None means: as [context] says."""
+
+    sample_rate: Annotated[
+        Literal[8000, 16000] | None,
+        _meta("Hz", "Rate that packets are decoded to on this path; left out, the one of [context]."),
+    ] = None
+    framing: Annotated[
+        str | None,
+        _meta("none", "Framing policy on this path; left out, the one of [context]."),
+    ] = None
+
+
+class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[context]: the dialect with x-genesys-* headers and Opus."""
+
+    sample_rate: Annotated[
+        Literal[8000, 16000],
+        _meta("Hz", "Rate that packets are decoded to; any Opus packet can be decoded to either."),
+    ] = 16_000
+    framing: Annotated[
+        str,
+        _meta(
+            "none",
+            'How messages become packets: "message" takes each message as one packet, "fixed:N" cuts their bytes into '
+            f"packets of N (1 to {LARGEST_FIXED_PACKET_BYTES}) whatever the messages' bounds, and conceals what is "
+            "left at the close.",
+        ),
+    ] = "message"
+    max_message_bytes: Annotated[
+        int,
+        _meta(
+            "bytes",
+            "Largest WebSocket message; a larger one is answered with close code 1009 before it is buffered.",
+            LARGEST_FIXED_PACKET_BYTES + 1,
+            16_777_216,
+        ),
+    ] = 1_048_576
+    heartbeat_ms: Annotated[
+        int,
+        _meta(
+            "milliseconds",
+            "Time between WebSocket pings; a peer from which nothing has come when the next one is due is dead, and "
+            "its connection is reset.",
+            10,
+            _HOUR_MS,
+        ),
+    ] = 4000
+    degraded_ms: Annotated[
+        int,
+        _meta(
+            "milliseconds",
+            "Time without a packet, after a first one, until the stream is DEGRADED; the connection stays.",
+            10,
+            _HOUR_MS,
+        ),
+    ] = 5000
+    first_audio_ms: Annotated[
+        int,
+        _meta(
+            "milliseconds",
+            "Time for the first packet; without one by then the event no_audio is written, and the connection stays.",
+            10,
+            _HOUR_MS,
+        ),
+    ] = 10_000
+    paths: Annotated[
+        dict[str, ContextPath],
+        _meta(
+            "none",
+            "Sample rate and framing by URL path, each key a whole path that starts with a slash; a path without an "
+            "entry has the values above.",
+        ),
+    ] = {}
+
+    def at(self, url_path: str) -> tuple[int, str]:
+        """Return (sample rate in Hz, framing) for a request's path, compared as a whole and without its query."""
+        entry = self.paths.get(url_path, ContextPath())
+        return entry.sample_rate or self.sample_rate, entry.framing or self.framing
+
+
+class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[hub]: the Unix socket at which readers get the memory."""
+
+    path: Annotated[
+        str,
+        _meta(
+            "none",
+            "The hub's socket; empty means $RUNTIME_DIRECTORY/hub.sock, else $XDG_RUNTIME_DIR/audiohook/hub.sock, else "
+            f"var/run/hub.sock, and more than {HUB_PATH_BYTES} bytes are refused.",
+        ),
+    ] = ""
+    read: Annotated[
+        list[str],
+        _meta(
+            "none",
+            'Who may attach as a reader beside the daemon\'s own user and root: "user:NAME", "user:UID", "group:NAME", '
+            '"group:GID" or "any"; anybody else is refused.',
+        ),
+    ] = []
+    max_clients: Annotated[
+        int,
+        _meta("clients", "Clients that may be connected to the hub at once; one more is refused.", 1, 8192),
+    ] = 256
+    max_watched: Annotated[
+        int,
+        _meta(
+            "streams",
+            "Streams that may be watched, that is, wake their own readers, at once; one more is refused, and its "
+            "readers wait for the worker's doorbell.",
+            0,
+            16_384,
+        ),
+    ] = 64
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[log]: what is written to standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        _meta("none", "Least severe line that is written; what is below it is dropped."),
+    ] = "info"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration. Without arguments it is the embedded defaults."""
+
+    server: Server = msgspec.field(default_factory=Server)
+    memory: Memory = msgspec.field(default_factory=Memory)
+    http: Http = msgspec.field(default_factory=Http)
+    context: Context = msgspec.field(default_factory=Context)
+    hub: Hub = msgspec.field(default_factory=Hub)
+    log: Log = msgspec.field(default_factory=Log)

@@ -1,0 +1,124 @@
+"""A reader's connection to the desk: attach, watch, unwatch. Needs the standard library only.
+
+The desk may die and be replaced; nothing that was attached is lost by it. A watch that cannot be asked for is answered
+False, and the reader waits on its worker's doorbell instead; a new connection is tried at most once a second.
+"""
+
+import os
+import socket
+import threading
+import time
+from typing import Any
+
+from audiohook.control import protocol
+from audiohook.errors import HubUnavailable
+from audiohook.units import NS_PER_S
+
+REPLY_SECONDS = 5.0
+RECONNECT_NS = NS_PER_S
+
+
+class DeskClient:
+    """One connection, made again when it breaks. Usable from several threads."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._tried_ns = 0
+        self._watched: set[tuple[int, int]] = set()
+
+    def attach(self) -> int:
+        """Return the read-only descriptor of the arena; the caller owns it. Raises HubUnavailable."""
+        with self._lock:
+            self._connect()
+            reply, fds = self._ask({"do": "attach"})
+        if not reply.get("ok") or len(fds) != 1:
+            for fd in fds:
+                os.close(fd)
+            raise HubUnavailable(f"{self.path}: {reply.get('error', 'the hub sent no memory')}")
+        return fds[0]
+
+    def watch(self, slot: int, epoch: int) -> bool:
+        """Ask that the slot's own word be woken; return whether it is. Asks the desk once a stream."""
+        with self._lock:
+            if (slot, epoch) in self._watched and self._socket is not None:
+                return True
+            reply = self._ask_if_connected({"do": "watch", "slot": slot, "epoch": epoch})
+            if reply.get("watched"):
+                self._watched.add((slot, epoch))
+                return True
+            return False
+
+    def unwatch(self, slot: int, epoch: int) -> None:
+        with self._lock:
+            if (slot, epoch) in self._watched:
+                self._watched.discard((slot, epoch))
+                self._ask_if_connected({"do": "unwatch", "slot": slot, "epoch": epoch})
+
+    def check(self) -> None:
+        """Notice that the desk has gone, so that watches are asked for anew. Cheap; for waits that timed out."""
+        with self._lock:
+            if self._socket is None:
+                return
+            try:
+                gone = self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            except BlockingIOError:
+                return
+            except OSError:
+                gone = True
+            if gone:
+                self._disconnect()
+
+    def close(self) -> None:
+        with self._lock:
+            self._disconnect()
+
+    def _connect(self) -> None:
+        hub = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        hub.settimeout(REPLY_SECONDS)
+        try:
+            hub.connect(self.path)
+        except OSError as error:
+            hub.close()
+            raise HubUnavailable(
+                f"no hub at {self.path}: {error.strerror or error}; is audiohookd running? "
+                "Name another path in attach(path) or in AUDIOHOOK_HUB"
+            ) from error
+        self._socket = hub
+        self._watched.clear()
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+            self._watched.clear()
+
+    def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        if self._socket is None:
+            raise HubUnavailable(f"{self.path}: not connected")
+        try:
+            self._socket.send(protocol.encode(request))
+            packet, fds, _, _ = socket.recv_fds(self._socket, protocol.MAX_PACKET_BYTES, 4)
+        except OSError as error:
+            self._disconnect()
+            raise HubUnavailable(f"{self.path}: {error.strerror or error}") from error
+        reply = protocol.decode(packet)
+        if reply is None:
+            self._disconnect()
+            raise HubUnavailable(f"{self.path}: the hub closed the connection")
+        return reply, list(fds)
+
+    def _ask_if_connected(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Ask, connecting again if need be; an unreachable desk is no error here."""
+        try:
+            if self._socket is None:
+                now_ns = time.monotonic_ns()
+                if now_ns - self._tried_ns < RECONNECT_NS:
+                    return {}
+                self._tried_ns = now_ns
+                self._connect()
+            reply, _ = self._ask(request)
+        except HubUnavailable:
+            return {}
+        return reply

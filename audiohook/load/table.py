@@ -1,0 +1,116 @@
+"""The one table at the end of a run, for people; `result.Result` as JSON is the same for programs. Pure.
+
+A line says what was measured and where: "sent → readable" is from just before the send to the moment at which another
+process has the samples in its hands.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from audiohook.load.histogram import Quantiles
+from audiohook.load.reports import StreamVerdict
+from audiohook.load.result import Result, Verification
+from audiohook.units import NS_PER_MS
+
+LABEL_COLUMNS = 26
+SHOWN_VERDICTS = 10
+
+
+def json_of(result: Result) -> str:
+    """Return the result as one JSON object: its fields, and `ok`, `client_late`, `every_sample_verified`."""
+    fields = msgspec.to_builtins(result)
+    fields["ok"] = result.ok
+    fields["client_late"] = result.client_late
+    fields["every_sample_verified"] = result.every_sample_verified
+    return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()
+
+
+def table_of(result: Result) -> str:
+    """Return the result as lines of text."""
+    lines = [f"{label:<{LABEL_COLUMNS}}{value}" for label, value in _rows(result)]
+    if result.verification is not None:
+        lines += _failures(result.verification)
+    if result.client_late:
+        lines.append(
+            "THE CLIENT ITSELF WAS LATE (p99 above 20 ms): the figures are void; place fewer calls or use more cores"
+        )
+    return "\n".join(lines)
+
+
+def _rows(result: Result) -> Iterator[tuple[str, str]]:
+    yield "run", f"{result.run}  {result.url}"
+    yield "calls", f"{result.calls} of {result.seconds:g} s, {result.processes} client processes"
+    yield "ran to their end", f"{result.endings.get('completed', 0)}"
+    if result.endings.get("interrupted"):
+        yield "interrupted by you", f"{result.endings['interrupted']}"
+    if result.endings.get("close_unanswered"):
+        yield "close never answered", f"{result.endings['close_unanswered']}"
+    for label, counts in (
+        ("refused, by status", result.refused),
+        ("not connected", result.connect_failed),
+        ("ended by server, by code", result.ended_by_server),
+        ("lost without a close", result.lost),
+    ):
+        if counts:
+            yield label, _counts(counts)
+    yield "packets", f"{result.packets:,}"
+    yield "bytes", f"{result.wire_bytes:,} (frames of audio, as sent)"
+    if result.stalled:
+        yield "packets that had to wait", f"{result.stalled:,} (no room in the kernel: the server reads too slowly)"
+    yield "connect → 101", _times(result.connect)
+    if result.publish is not None:
+        yield "sent → readable", _times(result.publish)
+    yield "own lateness", _times(result.lateness)
+    if result.verification is not None:
+        yield from _verification_rows(result.verification)
+
+
+def _verification_rows(found: Verification) -> Iterator[tuple[str, str]]:
+    yield "verified samples", f"{found.verified:,} in {found.streams} streams, {found.perfect} of them perfect"
+    yield "gaps, by cause", _counts(found.gaps, " samples") if found.gaps else "none"
+    for label, count in (
+        ("different samples", found.different),
+        ("missing samples", found.missing),
+        ("missing at the end", found.missing_tail),
+        ("samples that came twice", found.repeated),
+        ("samples beyond the plan", found.surplus),
+        ("overruns of the verifier", found.overruns),
+        ("calls without a stream", found.absent),
+    ):
+        if count:
+            yield label, f"{count:,}"
+
+
+def _failures(found: Verification) -> list[str]:
+    lines = [_failure(verdict) for verdict in found.imperfect[:SHOWN_VERDICTS]]
+    more = len(found.imperfect) - len(lines)
+    return [*lines, f"… and {more} more"] if more else lines
+
+
+def _failure(verdict: StreamVerdict) -> str:
+    facts = [f"{verdict.verified:,} of {verdict.length:,} samples verified"]
+    if verdict.first_difference >= 0:
+        facts.append(f"{verdict.different:,} different, the first at {verdict.first_difference:,}")
+    if verdict.missing:
+        facts.append(f"{verdict.missing:,} missing")
+    if verdict.missing_tail:
+        facts.append(f"{verdict.missing_tail:,} missing at the end")
+    if verdict.gap_frames:
+        facts.append(f"gaps: {_counts(verdict.gap_frames)}")
+    facts.append(f"ended: {verdict.end_reason or 'yes'}" if verdict.ended else "its end was not seen")
+    return f"call {verdict.call} (stream {verdict.stream_id}): {'; '.join(facts)}"
+
+
+def _counts(counts: Mapping[str, int], unit: str = "") -> str:
+    return ", ".join(f"{name}: {count:,}{unit}" for name, count in sorted(counts.items()))
+
+
+def _times(times: Quantiles) -> str:
+    if not times.count:
+        return "nothing measured"
+    shown = (
+        f"{name} {value / NS_PER_MS:.2f} ms"
+        for name, value in (("p50", times.p50_ns), ("p99", times.p99_ns), ("max", times.max_ns))
+    )
+    return f"{'  '.join(shown)}  ({times.count:,})"

@@ -1,0 +1,156 @@
+"""The global pool of slots: who gets one, how it is given back, and what is repaired when its owner was killed.
+
+One pool for all workers and generations. Invariants: a slot's card, cursors and ring are written only by whoever holds
+its lock (`locks.py`); cursor words are never reset, so a window of an earlier call can never pass as valid
+(LAYOUT.md, "Recycling"); every path out of a `kill -9` ends in a card update, never in a search for what was half done.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from audiohook.errors import WORKER_DIED
+from audiohook.memory import layout
+from audiohook.memory.arena import Arena
+from audiohook.memory.cards import new_card, read_card, update_card
+from audiohook.memory.locks import SlotLocks
+from audiohook.memory.mirror import MirroredRing
+
+FRAME_ALIGN_BYTES = 64
+
+
+class SlotPool:
+    """One process' access to the pool. `arena` must be mapped writable; `locks` must be this process' own."""
+
+    def __init__(self, arena: Arena, locks: SlotLocks) -> None:
+        self.arena = arena
+        self.locks = locks
+        self.held: set[int] = set()
+
+    def acquire(self, row: int, generation: int, **identity: int | str) -> int | None:
+        """Take a slot, make it ready for a new stream (OPENING) and return it; None if every slot is in use.
+
+        FREE slots come before ENDED ones, those that ended longest ago before others, and last the slots whose card
+        says that they are live but whose lock is free: their owner was killed and nobody has repaired them yet.
+        """
+        for slot in self._candidates():
+            # Our own lock would be granted to us again: what this process holds is no candidate.
+            if slot in self.held or not self.locks.try_lock(slot):
+                continue
+            state = read_card(self.arena, slot)["state"]
+            if state == layout.PARKED:
+                self.locks.unlock(slot)
+                continue
+            self.held.add(slot)
+            self._recycle(slot, row, generation, identity)
+            return slot
+        return None
+
+    def _candidates(self) -> list[int]:
+        slots = np.arange(self.arena.geometry.slots)
+        current = (self.arena.card_versions & np.uint64(1)).astype(np.intp)
+        states = self.arena.cards["state"][slots, current]
+        ended_ns = self.arena.cards["ended_monotonic_ns"][slots, current]
+        rank = np.where(states == layout.FREE, 0, np.where(states >= layout.ENDED, 1, 2))
+        return [int(slot) for slot in np.lexsort((ended_ns, rank)) if states[slot] != layout.PARKED]
+
+    def _recycle(self, slot: int, row: int, generation: int, identity: dict[str, int | str]) -> None:
+        """Move the slot's cursors to fresh ground and write the new stream's card.
+
+        Order: first `claim` (from then on no view of the old call is valid), then `epoch` (readers of the old call see
+        that it is not theirs), then `commit`, then the card. The new base lies more than a ring behind the old commit:
+        exactly a ring would let a reader that was up to date call its next, never written window valid.
+        """
+        arena, words = self.arena, self.arena.words
+        at = {name: layout.cursor_word(arena.geometry, slot, name) for name in layout.CURSORS}
+        beyond = max(words[at["claim"]], words[at["commit"]] + arena.geometry.ring_bytes) + FRAME_ALIGN_BYTES
+        base = beyond - beyond % FRAME_ALIGN_BYTES
+        descriptor_base = max(words[at["d_claim"]], words[at["d_commit"]])
+        epoch = words[at["epoch"]] + 1
+        words[at["claim"]] = base
+        words[at["epoch"]] = epoch
+        words[at["d_claim"]] = words[at["d_commit"]] = descriptor_base
+        self._clear_totals(slot, descriptor_base)
+        words[at["commit"]] = base
+        new_card(
+            arena,
+            slot,
+            state=layout.OPENING,
+            row=row,
+            generation=generation,
+            epoch=epoch,
+            ring_base=base,
+            descriptor_base=descriptor_base,
+            opened_monotonic_ns=time.monotonic_ns(),
+            opened_realtime_ns=time.time_ns(),
+            continues_slot=layout.NO_SLOT,
+            continued_by_slot=layout.NO_SLOT,
+            **identity,
+        )
+
+    def _clear_totals(self, slot: int, descriptor_base: int) -> None:
+        words = self.arena.words
+        version_word = layout.cursor_word(self.arena.geometry, slot, "totals_version")
+        version = words[version_word] + 1
+        at = layout.totals_word(self.arena.geometry, slot, version & 1)
+        words[at] = descriptor_base
+        for cause in range(1, len(layout.CAUSES)):
+            words[at + cause] = 0
+        words[version_word] = version
+
+    def release(self, slot: int, **ending: int | str) -> None:
+        """End the stream of a slot we hold: its card says so at once, its audio stays readable, its lock is freed."""
+        update_card(self.arena, slot, **{"state": layout.ENDED, "ended_monotonic_ns": time.monotonic_ns(), **ending})
+        self.held.discard(slot)
+        self.locks.unlock(slot)
+
+    def mark_dead(self, row: int) -> list[dict[str, Any]]:
+        """Mark every stream of a dead worker's row ABORTED and return their cards as they were.
+
+        For the supervisor, after it has reaped the worker. A slot that somebody else has taken over meanwhile is
+        left alone: its lock is taken, or its card names another row or is over.
+        """
+        died = []
+        states = self.arena.states()
+        for slot in (int(slot) for slot in np.flatnonzero(np.isin(states, list(layout.OWNED_STATES)))):
+            if read_card(self.arena, slot)["row"] != row or not self.locks.try_lock(slot):
+                continue
+            card = read_card(self.arena, slot)
+            if card["row"] == row and card["state"] in layout.OWNED_STATES:
+                update_card(
+                    self.arena,
+                    slot,
+                    state=layout.ABORTED,
+                    ended_monotonic_ns=time.monotonic_ns(),
+                    end_reason=WORKER_DIED,
+                )
+                died.append({**card, "slot": slot})
+            self.locks.unlock(slot)
+        return died
+
+    def silence_ended(self, now_ns: int, keep_ns: int) -> int:
+        """Free and zero the slots whose streams ended more than `keep_ns` ago; return how many.
+
+        `claim` first moves past the whole ring, so every view of the voices is invalid before they are overwritten.
+        """
+        freed = 0
+        states = self.arena.states()
+        for slot in (int(slot) for slot in np.flatnonzero(np.isin(states, list(layout.OVER_STATES)))):
+            if read_card(self.arena, slot)["ended_monotonic_ns"] + keep_ns > now_ns or not self.locks.try_lock(slot):
+                continue
+            card = read_card(self.arena, slot)
+            if card["state"] in layout.OVER_STATES and card["ended_monotonic_ns"] + keep_ns <= now_ns:
+                self._silence(slot)
+                freed += 1
+            self.locks.unlock(slot)
+        return freed
+
+    def _silence(self, slot: int) -> None:
+        sizes, words = self.arena.geometry, self.arena.words
+        claim = layout.cursor_word(sizes, slot, "claim")
+        commit = words[layout.cursor_word(sizes, slot, "commit")]
+        words[claim] = max(words[claim], commit + sizes.ring_bytes)
+        ring = np.asarray(MirroredRing(self.arena.fd, sizes.ring_offset(slot), sizes.ring_bytes, writable=True))
+        ring[: sizes.ring_bytes // 2] = 0
+        new_card(self.arena, slot, state=layout.FREE)

@@ -1,0 +1,237 @@
+"""A stream's timeline as a reader finds it: which frame lies where, what is a gap and why, how far history reaches.
+
+Knows the slot's cursors and descriptors, no samples. Media frames and ring bytes are two coordinates; a descriptor ties
+them together until the next one begins (LAYOUT.md, "Publishing"). Everything is read while the writer goes on, so every
+answer is checked against `d_claim`, `totals_version` or `epoch` before it is given; `Recycled` says that the slot
+belongs to another stream by now.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from audiohook.memory import layout
+from audiohook.memory.arena import Arena
+
+
+class Recycled(Exception):
+    """The slot has been given to a later stream, or its history has been overwritten past the place asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A span of the timeline without audio: `first_frame`, `frames`, and why (one of `layout.CAUSES`)."""
+
+    first_frame: int
+    frames: int
+    cause: str
+
+
+class Span(NamedTuple):
+    """One descriptor, cut to what was committed when it was read. `skip` frames of it have no bytes in the ring.
+
+    A NamedTuple, since one is made for every block: a frozen dataclass takes three times as long.
+    """
+
+    number: int
+    media_first: int
+    ring_first: int
+    skip: int
+    cause: int
+    arrival_ns: int
+    packets: int
+    wire_bytes: int
+    gaps_before: int
+    media_end: int
+
+    @property
+    def is_gap(self) -> bool:
+        return self.cause >= layout.PAUSE
+
+    @property
+    def cause_name(self) -> str:
+        return layout.CAUSES[self.cause]
+
+    def gap_frames_before(self, frame: int) -> int:
+        """Return how many frames of the stream before `frame` (which lies in this span, or at its end) are gap."""
+        return self.gaps_before + (frame - self.media_first if self.is_gap else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a stream is made of, in frames: `decoded + concealed + sum(gaps.values()) == length`, at every instant."""
+
+    length: int
+    decoded: int
+    concealed: int
+    gaps: dict[str, int]
+    packets: int
+    wire_bytes: int
+
+
+class Timeline:
+    """One stream's descriptors: of slot `slot` in its `epoch`. Bases come from the stream's card."""
+
+    def __init__(self, arena: Arena, slot: int, card: dict[str, int]) -> None:
+        sizes = arena.geometry
+        self._words = arena.words
+        self.ring_bytes = sizes.ring_bytes
+        self._size = sizes.descriptors
+        self._at = {name: layout.cursor_word(sizes, slot, name) for name in layout.CURSORS}
+        self._totals_at = [layout.totals_word(sizes, slot, copy) for copy in (0, 1)]
+        self._column = {name: layout.column_word(sizes, slot, name) for name in layout.COLUMNS}
+        self._epoch = card["epoch"]
+        self.ring_base = card["ring_base"]
+        self.media_base = card["media_base"]
+        self._first = card["descriptor_base"]
+        self.frame_bytes = max(1, card["channels"]) * 2
+
+    def check_epoch(self) -> None:
+        if self.recycled:
+            raise Recycled
+
+    @property
+    def recycled(self) -> bool:
+        """Whether the slot's cursors belong to a later stream. Its card says so only a little later, or never, if the
+        taker was killed in between: whoever waits for an end of `Recycled` asks this (tests/unit/test_stream.py)."""
+        return self._words[self._at["epoch"]] != self._epoch
+
+    @property
+    def commit(self) -> int:
+        return self._words[self._at["commit"]]
+
+    @property
+    def claim(self) -> int:
+        return self._words[self._at["claim"]]
+
+    def check_byte(self, first_byte: int) -> None:
+        """Raise Recycled if anything from ring position `first_byte` on may have been overwritten by now."""
+        if self.claim - self.ring_bytes > first_byte:
+            raise Recycled
+
+    def _span(self, index: int, commit: int, newest: int) -> Span:
+        at, words, column = index % self._size, self._words, self._column
+        media, ring, skip = words[column["media_first"] + at], words[column["ring_first"] + at], 0
+        cause = words[column["cause"] + at]
+        if index == newest:
+            skip = words[column["skip"] + at]
+            end = media + skip + max(0, commit - ring) // self.frame_bytes
+        else:
+            end = words[column["media_first"] + (index + 1) % self._size]
+            skip = words[column["skip"] + at]
+        return Span(
+            index,
+            media,
+            ring,
+            skip,
+            cause,
+            words[column["arrival_ns"] + at],
+            words[column["packets"] + at],
+            words[column["wire_bytes"] + at],
+            words[column["gaps_before"] + at],
+            end,
+        )
+
+    def _oldest_index(self) -> int:
+        return max(self._first, self._words[self._at["d_claim"]] - self._size)
+
+    def newest(self) -> Span | None:
+        """Return the span at the end of the stream, None before the first packet. Its `media_end` is the length.
+
+        `commit` is loaded before `d_commit`; spans that begin past that commit are not there yet.
+        """
+        while True:
+            commit = self.commit
+            index = self._words[self._at["d_commit"]] - 1
+            self.check_epoch()
+            ring_first, oldest = self._column["ring_first"], self._oldest_index()
+            while index > oldest and self._words[ring_first + index % self._size] > commit:
+                index -= 1
+            if index < self._first:
+                return None
+            span = self._span(index, commit, index)
+            if index >= self._oldest_index():
+                self.check_epoch()
+                return span
+
+    @property
+    def end(self) -> int:
+        """The media frame behind the last published one."""
+        span = self.newest()
+        return self.media_base if span is None else span.media_end
+
+    def span_at(self, frame: int, newest: Span) -> Span:
+        """Return the span that holds `frame`, which must lie before `newest.media_end`; Recycled if history is gone."""
+        if frame >= newest.media_first:
+            return newest
+        index = self._bisect("media_first", frame, newest.number)
+        span = self._span(index, newest.ring_first, newest.number)
+        if index < self._oldest_index() or frame < span.media_first:
+            raise Recycled
+        self.check_epoch()
+        return span
+
+    def _bisect(self, name: str, value: int, newest_index: int) -> int:
+        words, column, size = self._words, self._column[name], self._size
+        low, high = self._oldest_index(), newest_index + 1
+        return low + bisect_right(range(low, high), value, key=lambda index: words[column + index % size]) - 1
+
+    def spans(self, first: int, end: int, newest: Span) -> list[Span]:
+        """Return the spans that cover media frames `first` to `end`, both inside what is readable."""
+        span = self.span_at(first, newest)
+        found = [span]
+        while span.media_end < end and span.number < newest.number:
+            index = span.number + 1
+            span = newest if index == newest.number else self._span(index, newest.ring_first, newest.number)
+            found.append(span)
+        if found[0].number < self._oldest_index():
+            raise Recycled
+        self.check_epoch()
+        return found
+
+    def ring_byte(self, frame: int, span: Span) -> int:
+        """Return the ring position, in bytes, of a frame of a span; of a skipped one, where its silence starts."""
+        return span.ring_first + max(0, frame - span.media_first - span.skip) * self.frame_bytes
+
+    def oldest(self, newest: Span) -> tuple[int, int]:
+        """Return the oldest frame that can still be read, and how many gap frames lie before it."""
+        low = self._oldest_index()
+        first_byte = self.claim - self.ring_bytes
+        if first_byte <= self.ring_base and low == self._first:
+            return self.media_base, 0
+        # A frame of which some bytes are gone is gone.
+        whole = self.ring_base + -(-max(0, first_byte - self.ring_base) // self.frame_bytes) * self.frame_bytes
+        if whole > newest.ring_first + (newest.media_end - newest.media_first - newest.skip) * self.frame_bytes:
+            return newest.media_end, newest.gap_frames_before(newest.media_end)
+        index = max(self._bisect("ring_first", whole, newest.number), low)
+        span = newest if index == newest.number else self._span(index, newest.ring_first, newest.number)
+        frame = span.media_first
+        if whole > span.ring_first:
+            frame += span.skip + (whole - span.ring_first) // self.frame_bytes
+        self.check_epoch()
+        return frame, span.gap_frames_before(frame)
+
+    def totals(self) -> Totals:
+        """Return the sums by cause, consistent with one another, also while the writer goes on or after its death."""
+        words = self._words
+        while True:
+            version = words[self._at["totals_version"]]
+            at = self._totals_at[version & 1]
+            valid_from, *sums = (words[at + i] for i in range(len(layout.CAUSES)))
+            span = self.newest()
+            if words[self._at["totals_version"]] == version:
+                break
+        if span is None:
+            return Totals(0, 0, 0, dict.fromkeys(layout.CAUSES[layout.PAUSE :], 0), 0, 0)
+        # A descriptor below `valid_from` is in the sums already: its writer was killed before the next one appeared.
+        if span.cause > layout.DECODED and span.number >= valid_from:
+            sums[span.cause - 1] += span.media_end - span.media_first
+        length = span.media_end - self.media_base
+        return Totals(
+            length,
+            length - sum(sums),
+            sums[layout.CONCEALED - 1],
+            {layout.CAUSES[cause]: sums[cause - 1] for cause in sorted(layout.GAP_CAUSES)},
+            span.packets,
+            span.wire_bytes,
+        )

@@ -1,0 +1,48 @@
+"""A shared listener in a worker's epoll: open, shut, gone. Knows nothing of when it should be which.
+
+The listener's open file description is shared by every worker, which has two consequences:
+
+- EPOLLEXCLUSIVE, so that one connection wakes one worker. `selectors` cannot ask for it and drops events of
+  descriptors that it does not know, so the listener is registered there first and then put into the same epoll again,
+  through a second descriptor of it;
+- stop accepting = EPOLL_CTL_DEL, then close, in that order. Closed first, the registration lives on as long as any
+  process has the description open and cannot be removed any more: 716,000 stale events in half a second
+  (tests/process/test_hygiene_gate.py shows some).
+"""
+
+import os
+import select
+import selectors
+import socket
+
+
+class AcceptGate:
+    """One listener in one `EpollSelector`, shut at first. `data` is what the selector's key carries."""
+
+    def __init__(self, selector: selectors.EpollSelector, listener: socket.socket, data: object) -> None:
+        self._selector = selector
+        self._listener = listener
+        self._data = data
+        self.is_open = False
+
+    def open(self) -> None:
+        """Be told of waiting connections; nothing happens if the gate is open already."""
+        if self.is_open:
+            return
+        self._selector.register(self._listener, selectors.EVENT_READ, self._data)
+        # A duplicate, because the epoll object closes its descriptor when it dies.
+        with select.epoll.fromfd(os.dup(self._selector.fileno())) as epoll:
+            epoll.unregister(self._listener)
+            epoll.register(self._listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self.is_open = True
+
+    def shut(self) -> None:
+        """Be told no more; the others who share the listener go on. Nothing happens if the gate is shut already."""
+        if self.is_open:
+            self._selector.unregister(self._listener)
+            self.is_open = False
+
+    def retire(self) -> None:
+        """Shut the gate for ever and close this process's copy of the listener."""
+        self.shut()
+        self._listener.close()

@@ -1,0 +1,70 @@
+"""What a child of the supervisor is given, and the few words that it says back.
+
+A worker gets its seat as an argument; an exec'ed child (the desk) gets descriptors by name in `AUDIOHOOK_FDS`
+(`net/hygiene.py`), `lifeline` and `report` among them. Both speak the same words on `report`:
+
+    R\\n             I accept
+    E<text>\\n       I cannot boot, for this reason (UTF-8, one line); my exit follows, with `BootError.exit_code`
+
+The lifeline is the read end of a pipe in which nobody ever writes and whose write end the supervisor alone holds:
+readable means end of file means the supervisor is gone. Knows nothing of forking, memory or audio.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+
+MAX_MESSAGE_BYTES = 3072
+"""Below PIPE_BUF: a message is written whole or not at all."""
+
+MAX_UNREAD_BYTES = 65_536
+"""What the supervisor keeps of a line without an end: a worker reads from strangers, so it is not trusted blindly."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeat:
+    """A worker's place in the world: its row, the listeners that it shares, and its two pipes.
+
+    The descriptors belong to the worker's process from the fork on. `listeners` are non-blocking.
+    """
+
+    row: int
+    generation: int
+    listeners: tuple[socket.socket, ...]
+    lifeline_fd: int
+    report_fd: int
+
+
+def report_ready(report_fd: int) -> None:
+    """Tell the supervisor that this process accepts. A supervisor that is gone is the lifeline's news, not ours."""
+    _write(report_fd, b"R\n")
+
+
+def report_failure(report_fd: int, message: str) -> None:
+    """Tell the supervisor why this process cannot boot; line breaks and control characters become blanks."""
+    line = "".join(character if character.isprintable() else " " for character in message)
+    _write(report_fd, b"E" + line.encode()[:MAX_MESSAGE_BYTES] + b"\n")
+
+
+def _write(report_fd: int, line: bytes) -> None:
+    try:
+        os.write(report_fd, line)
+    except BrokenPipeError:
+        pass
+
+
+class ReportReader:
+    """The supervisor's side: bytes in, words out. A word is None for ready, or the text of a failure."""
+
+    def __init__(self) -> None:
+        self._unread = b""
+
+    def receive_data(self, data: bytes) -> list[str | None]:
+        """Return the words that these bytes complete, in order; unknown lines are dropped."""
+        *lines, rest = (self._unread + data).split(b"\n")
+        self._unread = rest[-MAX_UNREAD_BYTES:]
+        return [
+            None if line == b"R" else line[1:].decode(errors="replace")
+            for line in lines
+            if line == b"R" or line.startswith(b"E")
+        ]

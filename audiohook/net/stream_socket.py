@@ -1,0 +1,74 @@
+"""A connected TCP socket, non-blocking, with a bounded queue of what could not be sent yet. Knows no protocol.
+
+Nothing here raises for what a peer or the network did: a reset reads as end of file, and a send that fails is found by
+the next read.
+"""
+
+import socket
+import struct
+
+READ_BYTES = 4096
+"""One read. A live call sends some 60 bytes at a time; whoever fills this goes to the bulk lane (`loop.py`)."""
+
+MAX_UNSENT_BYTES = 65_536
+"""Pongs, closes and refusals are all that is sent. A peer that lets so many pile up does not read."""
+
+
+class StreamSocket:
+    """Owns the socket."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connected
+        self._unsent = bytearray()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read(self) -> bytes | None:
+        """Return up to READ_BYTES, b"" at the end of file (a reset is one), None if nothing is there."""
+        try:
+            return self._socket.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
+    def send(self, data: bytes) -> bool:
+        """Send or queue; return False if more is queued by now than a peer who reads would leave."""
+        if not self._unsent:
+            try:
+                data = data[self._socket.send(data) :]
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:
+                return True
+        self._unsent += data
+        return len(self._unsent) <= MAX_UNSENT_BYTES
+
+    @property
+    def has_unsent(self) -> bool:
+        return bool(self._unsent)
+
+    def flush(self) -> None:
+        """Send what is queued, as far as it goes."""
+        try:
+            del self._unsent[: self._socket.send(self._unsent)]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._unsent.clear()
+
+    def end_sending(self) -> None:
+        """Shut the sending side; the peer's bytes can still be read."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self, *, reset: bool) -> None:
+        """Close; with `reset` the peer sees a reset and the kernel keeps nothing for it."""
+        if reset:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()

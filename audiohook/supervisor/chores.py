@@ -1,0 +1,66 @@
+"""What the supervisor does in memory: its heartbeat, the streams of dead workers, the silence of ended ones.
+
+Works under the same try-locks as everybody (`memory/pool.py`) and never waits for one. Knows no process.
+"""
+
+import os
+import time
+from typing import Any
+
+from audiohook.memory import layout
+from audiohook.memory.arena import Arena
+from audiohook.memory.event_ring import EventWriter, encode_event
+from audiohook.memory.pool import SlotPool
+from audiohook.memory.row import Row
+from audiohook.memory.syscalls import futex_wake
+from audiohook.units import NS_PER_S
+
+SILENCE_EVERY_NS = NS_PER_S
+
+
+class Chores:
+    """The supervisor's row, events and duties in one arena."""
+
+    def __init__(self, arena: Arena, pool: SlotPool, keep_ended_ns: int) -> None:
+        self._arena = arena
+        self._pool = pool
+        self._keep_ended_ns = keep_ended_ns
+        self.row = Row(arena, arena.geometry.supervisor_row)
+        self.row.take(os.getpid(), 0, layout.ROW_BOOTING)
+        self._events = EventWriter(arena, arena.geometry.supervisor_row)
+        self._silenced_ns = 0
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Write an event into the supervisor's ring and ring its bell."""
+        self._events.write(encode_event(kind, {"at_ns": time.time_ns(), "row": self.row.number, **fields}))
+        self.row.owe_bell()
+        self.row.pay_bell(time.monotonic_ns())
+
+    def tick(self) -> None:
+        """Give a sign of life, pay an owed ring, and once a second silence what ended long enough ago."""
+        now_ns = time.monotonic_ns()
+        self.row.set("heartbeat_ns", now_ns)
+        self.row.pay_bell(now_ns)
+        if now_ns - self._silenced_ns >= SILENCE_EVERY_NS:
+            self._silenced_ns = now_ns
+            self._pool.silence_ended(now_ns, self._keep_ended_ns)
+
+    def worker_died(self, number: int) -> int:
+        """Mark a reaped worker's streams ABORTED and tell everybody who may wait for them; return how many."""
+        row = Row(self._arena, number)
+        row.set("state", layout.ROW_DEAD)
+        row.set("live", 0)
+        row.set("pid", 0)
+        died = self._pool.mark_dead(number)
+        for card in died:
+            row.count("streams_ended")
+            row.count("worker_died")
+            self.tell("stream_aborted", stream=card["stream_id"], call=card["call_id"], of_row=number)
+            futex_wake(self._arena.word_address(layout.cursor_word(self._arena.geometry, card["slot"], "commit")))
+        self.tell("worker_gone", of_row=number, aborted=len(died))
+        return len(died)
+
+    def set_state(self, arena_state: int, row_state: int) -> None:
+        """Say in the header and in the supervisor's row what the service as a whole does."""
+        self._arena.words[layout.HEADER.index("state")] = arena_state
+        self.row.set("state", row_state)

@@ -1,0 +1,197 @@
+"""A worker process, from the fork to its exit: the loop, what it owns, and how it ends.
+
+Forked by the supervisor, told `WorkerSeat` and nothing else but the memory and the configuration. Its life is a row of
+the worker table: booting, accepting, draining, gone. Three ways lead to the end:
+
+- SIGTERM: drain. It goes on accepting only to answer 503; it leaves when its last stream ends;
+- SIGQUIT: hurry. Every call is ended properly (1012), and it leaves when the peers have answered or two seconds later;
+- the lifeline closes: the supervisor is gone. It stops accepting at once and closes the listeners, else they would
+  swallow the next daemon's connections, and then drains with `orphan_seconds` as its deadline.
+"""
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from audiohook.call import Terms
+from audiohook.config import Config
+from audiohook.errors import SHUTDOWN
+from audiohook.memory import layout
+from audiohook.memory.arena import Arena, MemoryFiles
+from audiohook.memory.locks import SlotLocks
+from audiohook.memory.pool import SlotPool
+from audiohook.memory.row import Row
+from audiohook.memory.watch import map_watch
+from audiohook.net.loop import Loop
+from audiohook.net.seat import WorkerSeat, report_ready
+from audiohook.net.signals import SignalInbox
+from audiohook.net.stream_socket import StreamSocket
+from audiohook.session.context import ContextTerms
+from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S, milliseconds_ns, seconds_ns
+from audiohook.worker.acceptor import Acceptor
+from audiohook.worker.connection import Connection
+from audiohook.worker.garbage import GarbageTimes
+from audiohook.worker.intake import Intake
+from audiohook.worker.placement import Placement
+
+log = logging.getLogger("audiohook.worker")
+
+BEAT_NS = 50 * NS_PER_MS
+"""The loop never sleeps longer: the heartbeat, which every turn writes, is at least 20 a second."""
+
+HURRY_NS = 3 * NS_PER_S
+"""After SIGQUIT: the close frame's wait (two seconds), and one for the rest."""
+
+
+def run_worker(seat: WorkerSeat, files: MemoryFiles, config: Config) -> int:
+    """Live as a worker until the end; return the exit code."""
+    worker = Worker(seat, files, config)
+    worker.run()
+    return 0
+
+
+def terms_of(config: Config) -> Terms:
+    """Return what the configuration demands of calls, in the pure floors' units."""
+    context = config.context
+
+    def terms(rate_hz: int, framing: str) -> ContextTerms:
+        return ContextTerms(
+            rate_hz=rate_hz,
+            framing=framing,
+            heartbeat_ns=milliseconds_ns(context.heartbeat_ms),
+            degraded_ns=milliseconds_ns(context.degraded_ms),
+            first_audio_ns=milliseconds_ns(context.first_audio_ms),
+        )
+
+    return Terms(
+        max_request_bytes=config.http.max_request_bytes,
+        max_headers=config.http.max_headers,
+        request_ns=seconds_ns(config.http.request_seconds),
+        max_message_bytes=context.max_message_bytes,
+        context=terms(context.sample_rate, context.framing),
+        paths={
+            path: terms(own.sample_rate or context.sample_rate, own.framing or context.framing)
+            for path, own in context.paths.items()
+        },
+    )
+
+
+class Worker:
+    """Everything one worker owns."""
+
+    def __init__(self, seat: WorkerSeat, files: MemoryFiles, config: Config) -> None:
+        self._seat = seat
+        self._config = config
+        arena = Arena(files.arena, writable=True)
+        self.row = Row(arena, seat.row)
+        self.row.take(os.getpid(), seat.generation, layout.ROW_BOOTING)
+        pool = SlotPool(arena, SlotLocks(files.locks))
+        self.intake = Intake(arena, pool, self.row, seat.generation, map_watch(files.watch))
+        self.terms = terms_of(config)
+        self.loop = Loop(self._every_turn)
+        self.acceptor = Acceptor(
+            self.loop.selector, seat.listeners, Placement(arena, seat.row), self.row, self._connected
+        )
+        self.connections: set[Connection] = set()
+        self._garbage = GarbageTimes(time.monotonic_ns())
+        self._inbox = SignalInbox()
+        self._end_ns = NEVER_NS
+        self._turn_ns = 0
+
+    def run(self) -> None:
+        self._inbox.install((signal.SIGTERM, signal.SIGQUIT))
+        self.loop.register(self._inbox, selectors.EVENT_READ, _Wakeup(self._on_signals))
+        lifeline = _Wakeup(self._on_orphaned)
+        self.loop.register(self._seat.lifeline_fd, selectors.EVENT_READ, lifeline)
+        GarbageTimes.prepare()
+        self.row.set("state", layout.ROW_ACCEPTING)
+        self.acceptor.look(time.monotonic_ns())
+        report_ready(self._seat.report_fd)
+        log.info("worker accepts row=%d generation=%d pid=%d", self._seat.row, self._seat.generation, os.getpid())
+        self.loop.run()
+        now_ns = time.monotonic_ns()
+        for connection in list(self.connections):
+            connection.drop(now_ns, reset=False)
+        self.row.set("state", layout.ROW_FREE)
+        self.row.set("pid", 0)
+
+    # ---------------------------------------------------------------------------------------- every turn
+
+    def _every_turn(self, now_ns: int) -> int:
+        """Heartbeat, doorbell, placement, garbage, and whether it is over; return when the next turn must be."""
+        row = self.row
+        row.set("heartbeat_ns", now_ns)
+        if self._turn_ns:
+            row.observe("turn_ns", now_ns - self._turn_ns)
+        bell_ns = row.pay_bell(now_ns)
+        look_ns = self.acceptor.turn(now_ns)
+        self._garbage.turn(now_ns, idle=self.loop.idle)
+        row.observe("loop_lag_ns", self.loop.timer_lag_ns)
+        if self.terms.draining and self._may_leave(now_ns):
+            self.loop.stop()
+        return min(now_ns + BEAT_NS, look_ns, bell_ns or NEVER_NS, self._end_ns)
+
+    def _may_leave(self, now_ns: int) -> bool:
+        return now_ns >= self._end_ns or not any(connection.streaming for connection in self.connections)
+
+    # ---------------------------------------------------------------------------------------- connections
+
+    def _connected(self, connected: socket.socket, source_address: str, now_ns: int) -> None:
+        connection = Connection(
+            StreamSocket(connected), source_address, self.terms, self.loop, self.intake, self, now_ns
+        )
+        self.connections.add(connection)
+        self.row.set("live", len(self.connections))
+
+    def connection_gone(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self.row.set("live", len(self.connections))
+
+    # ---------------------------------------------------------------------------------------- the end
+
+    def _on_signals(self) -> None:
+        for number in self._inbox.drain():
+            if number == signal.SIGTERM:
+                self._drain()
+            else:
+                self._hurry()
+
+    def _drain(self) -> None:
+        log.info("worker drains row=%d calls=%d", self._seat.row, len(self.connections))
+        self.terms.draining = True
+        self.row.set("state", layout.ROW_DRAINING)
+
+    def _hurry(self) -> None:
+        self.terms.draining = True
+        self.row.set("state", layout.ROW_DRAINING)
+        now_ns = time.monotonic_ns()
+        self._end_ns = min(self._end_ns, now_ns + HURRY_NS)
+        for connection in list(self.connections):
+            connection.close(SHUTDOWN, now_ns)
+
+    def _on_orphaned(self) -> None:
+        log.warning("the supervisor is gone: worker keeps its calls and accepts no more row=%d", self._seat.row)
+        self.loop.unregister(self._seat.lifeline_fd)
+        self.acceptor.retire()
+        self._drain()
+        deadline_ns = time.monotonic_ns() + seconds_ns(self._config.server.orphan_seconds)
+        self.loop.call_at(deadline_ns, lambda _now_ns: self._hurry())
+
+
+class _Wakeup:
+    """A descriptor whose readiness means one thing."""
+
+    closed = False
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+
+    def on_ready(self, mask: int, now_ns: int) -> None:
+        self._callback()
+
+    def on_bulk(self, now_ns: int) -> bool:
+        return False

@@ -1,0 +1,57 @@
+"""The material: packets that decode to the clip's length, and frames that are those packets, masked."""
+
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from audiohook.codec.opus import OpusDecoder
+from audiohook.load.errors import LoadError
+from audiohook.load.script import encode_clip, encode_script
+from audiohook.units import NS_PER_MS
+from audiohook.wire.frames import WebSocket
+
+PACKET_NS = 20 * NS_PER_MS
+
+
+@dataclass(frozen=True)
+class Clip:
+    name: str
+    rate_hz: int
+    samples: npt.NDArray[np.int16]
+
+
+def tone(rate_hz: int, frames: int, name: str = "tone") -> Clip:
+    return Clip(name, rate_hz, (np.sin(np.arange(frames) / 7) * 9000).astype(np.int16))
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "frames", "packets"), [(8000, 160, 1), (8000, 161, 2), (16000, 3200, 10), (8000, 0, 0)]
+)
+def test_a_clip_is_cut_into_whole_packets(rate_hz: int, frames: int, packets: int) -> None:
+    encoded = encode_clip(tone(rate_hz, frames), PACKET_NS)
+    assert len(encoded) == packets
+    decoder = OpusDecoder(16000, 1)
+    into = np.zeros(decoder.bound_frames, np.int16)
+    assert [decoder.decode_into(packet, into.ctypes.data) for packet in encoded] == [320] * packets
+
+
+def test_a_clip_of_an_odd_rate_is_refused() -> None:
+    with pytest.raises(LoadError, match="44100 Hz is no rate of Opus"):
+        encode_clip(tone(44100, 882), PACKET_NS)
+
+
+def test_no_audio_at_all_is_refused() -> None:
+    with pytest.raises(LoadError, match="no audio to play"):
+        encode_script([tone(8000, 0)], PACKET_NS)
+
+
+def test_frames_are_the_packets_and_a_server_reads_them() -> None:
+    script = encode_script([tone(8000, 1000, "a"), tone(8000, 0, "empty"), tone(16000, 4000, "b")], PACKET_NS)
+    assert len(script.packets) == 2
+    server = WebSocket(client=False, max_message_bytes=65536)
+    for index in range(30):
+        wire = b"".join(islice(script.frames_of(index, 3), 40))
+        assert server.receive_data(wire) == list(islice(script.packets_of(index, 3), 40))

@@ -1,0 +1,35 @@
+"""The words of a child's report: any cut of the bytes gives the same words."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiohook.net.seat import MAX_UNREAD_BYTES, ReportReader
+
+SAID = b"R\nEno libopus \xc3\xa9 here\nwhatever\n\nE\nEcut \xff\nR\nEunfin"
+WORDS = [None, "no libopus é here", "", "cut \N{REPLACEMENT CHARACTER}", None]
+
+
+def read(pieces: list[bytes]) -> list[str | None]:
+    reader = ReportReader()
+    return [word for piece in pieces for word in reader.receive_data(piece)]
+
+
+def test_words_whole_and_byte_by_byte() -> None:
+    assert read([SAID]) == WORDS
+    assert read([bytes([byte]) for byte in SAID]) == WORDS
+
+
+@given(st.lists(st.integers(0, len(SAID)), max_size=8))
+def test_words_in_random_cuts(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(SAID)]
+    assert read([SAID[start:end] for start, end in pairwise(edges)]) == WORDS
+
+
+def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
+    reader = ReportReader()
+    for _ in range(100):
+        assert reader.receive_data(b"x" * 10_000) == []
+    assert len(reader._unread) == MAX_UNREAD_BYTES
+    assert reader.receive_data(b"\nR\n") == [None]
