@@ -40,8 +40,19 @@ class Client:
         self.watched: set[int] = set()
         credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         self.pid, self.uid, gid = struct.unpack("3i", credentials)
-        groups = connected.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * 1024)
-        self.gids = {gid, *struct.unpack(f"{len(groups) // 4}i", groups)}
+        self.gids = {gid, *_groups(connected)}
+
+
+def _groups(connected: socket.socket) -> tuple[int, ...]:
+    """Return the peer's supplementary groups; SO_PEERCRED has the primary one only.
+
+    Python takes buffers of up to 1,024 bytes here: who is in more than 256 groups is judged by uid and primary group.
+    """
+    try:
+        groups = connected.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(groups) // 4}i", groups)
 
 
 class Desk:

@@ -5,6 +5,7 @@ False, and the reader waits on its worker's doorbell instead; a new connection i
 """
 
 import os
+import select
 import socket
 import threading
 import time
@@ -61,14 +62,9 @@ class DeskClient:
         with self._lock:
             if self._socket is None:
                 return
-            try:
-                gone = self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-            except BlockingIOError:
-                return
-            except OSError:
-                gone = True
-            if gone:
-                self._disconnect()
+            # Not recv with MSG_DONTWAIT: on a socket with a timeout Python would wait for that long all the same.
+            if select.select([self._socket], [], [], 0)[0]:
+                self._disconnect()  # the desk speaks only when it is asked, so this is its end
 
     def close(self) -> None:
         with self._lock:

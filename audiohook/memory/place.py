@@ -26,7 +26,9 @@ class Place:
         self._headroom_frames = rate_hz // HEADROOM_PARTS
         most = timeline.ring_bytes // timeline.frame_bytes - self._headroom_frames
         if not 1 <= frames <= most:
-            raise ValueError(f"frames must be from 1 to {most} (what a ring holds, less 1/{HEADROOM_PARTS} s), not {frames}")
+            raise ValueError(
+                f"frames must be from 1 to {most} (what a ring holds, less 1/{HEADROOM_PARTS} s), not {frames}"
+            )
         if start not in ("live", "oldest") and not isinstance(start, int):
             raise ValueError(f'start must be "live", "oldest" or a frame index, not {start!r}')
         if isinstance(start, int) and start < 0:

@@ -242,8 +242,9 @@ class Stream:
         if patience_ns > 0:
             time.sleep(min(patience_ns, MAX_WAIT_NS) / NS_PER_S)
             return
-        self._watcher.check()
         wait.wait(seen, watched=self._watcher.watch(self.slot, self.epoch))
+        if wait.read() == seen:
+            self._watcher.check()
 
     def check_writer(self) -> None:
         """Raise WriterGone if nobody writes this stream any more and nobody has said so."""

@@ -48,7 +48,9 @@ class Reading:
 
     def open(self, start: str | int) -> Place:
         stream = self.stream
-        return Place(stream.timeline, stream.cutter(), stream.sample_rate, self.frames, start, self.gaps, copy=self.copy)
+        return Place(
+            stream.timeline, stream.cutter(), stream.sample_rate, self.frames, start, self.gaps, copy=self.copy
+        )
 
     def step(self, *, over: bool = False) -> bool:
         """Ask for one block and hold the answer to the model; return whether there was one."""
@@ -180,7 +182,11 @@ class Trial:
         assert block.frames <= round(seconds * self.rate_hz)
         assert np.array_equal(block.samples, model.samples(block.first_frame, end))
         # Shorter than asked for only where history ends, in the ring or in the descriptors.
-        if 0 < block.first_frame and block.frames < int(seconds * self.rate_hz) and model.in_ring(block.first_frame - 1):
+        if (
+            0 < block.first_frame
+            and block.frames < int(seconds * self.rate_hz)
+            and model.in_ring(block.first_frame - 1)
+        ):
             number = self.house.word(self.known.slot, "d_commit") - self.known.card["descriptor_base"]
             assert number >= self.house.geometry.descriptors
 
@@ -224,7 +230,13 @@ def trials(draw: st.DrawFn) -> tuple[int, int, int, int, list[tuple[object, ...]
     read = st.tuples(st.just("read"), st.integers(0, 5), st.sampled_from([1, 3, 1000]))
     steps = st.lists(st.one_of(audio, audio, audio, gap, opened, read, read), max_size=120)
     first = draw(st.sampled_from(STARTS))
-    return rate_hz, draw(st.sampled_from([1, 2])), first, draw(st.sampled_from([0, 2**32 - 40, 2**63 - 40])), draw(steps)
+    return (
+        rate_hz,
+        draw(st.sampled_from([1, 2])),
+        first,
+        draw(st.sampled_from([0, 2**32 - 40, 2**63 - 40])),
+        draw(steps),
+    )
 
 
 @given(trials())
