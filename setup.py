@@ -14,6 +14,7 @@ DEVELOP = [
     "hypothesis>=6.100",
     "ruff>=0.5",
     "mypy>=1.10",
+    "types-psutil>=5.9",
     "opuslib-next-bundled>=0.1",
     "espeakng-loader>=0.2",
     "G722>=1.2",

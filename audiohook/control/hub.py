@@ -52,7 +52,7 @@ class Hub:
         fd = self._desk.attach()
         self._arena = Arena(fd, writable=False)
         self._bells = Bells(self._arena)
-        self.closed = False
+        self._following = True
 
     def __enter__(self) -> Self:
         return self
@@ -62,8 +62,15 @@ class Hub:
 
     def close(self) -> None:
         """Leave the desk and end every loop over this hub. Never fails; more often does nothing."""
-        self.closed = True
+        self._following = False
         self._desk.close()
+
+    def stop_following(self) -> None:
+        """End every loop that follows (`streams`, `blocks`, `events`); streams that are open can be read to their end.
+
+        Safe in a signal handler.
+        """
+        self._following = False
 
     @property
     def arena(self) -> Arena:
@@ -89,7 +96,7 @@ class Hub:
             if ended or not stream.over:
                 yield stream
         signature = -1
-        while follow and not self.closed:
+        while follow and self._following:
             bells = self._bells.read()
             now = stream_signature(self._arena)
             if now == signature:
@@ -146,7 +153,7 @@ class Hub:
         for stream in self.streams():
             many.add(stream, start)
         signature = -1
-        while not self.closed:
+        while self._following:
             bells = self._bells.read()
             now = stream_signature(self._arena)
             if now != signature:
@@ -171,7 +178,7 @@ class Hub:
         """
         rows = range(self._arena.geometry.rows + 1)
         readers = [EventReader(self._arena, row, oldest=oldest) for row in rows]
-        while not self.closed:
+        while self._following:
             bells = self._bells.read()
             batch: list[dict[str, Any]] = []
             for reader in readers:
