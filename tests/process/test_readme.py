@@ -1,0 +1,1 @@
+"""The README's examples run as they stand, against a real daemon and a real call."""
