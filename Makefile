@@ -9,16 +9,23 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint types check conf clean check-host $(VENV)
+.PHONY: help run test conformance fuzz lint types check conf clean check-host $(VENV)
 
 help:  ## what can be made (this list)
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 run: $(INSTALLED)  ## eight calls of real speech through the daemon, read back and verified; SECONDS=20 ends by itself
 	@$(PY) -m audiohook.cli.demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(INSTALLED)  ## the whole test suite; ARGS="-k framing" passes arguments to pytest
 	$(PY) -m pytest $(ARGS)
+
+conformance: $(INSTALLED)  ## RFC 6455 by the Autobahn cases, against our own echo server; PYTHON2 names a Python 2.7
+	@$(if $(PYTHON2),PYTHON2=$(PYTHON2)) $(PY) -m tests.interop.conformance
+
+fuzz: $(INSTALLED)  ## mutated inputs to what reads a peer's bytes; SECONDS=60 in all, or INPUTS=1000000 each; SEED=, TARGETS=
+	@$(PY) -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(INPUTS),--inputs $(INPUTS)) \
+		$(if $(SEED),--seed $(SEED)) $(TARGETS)
 
 lint: $(INSTALLED)  ## ruff: rules and format
 	$(PY) -m ruff check .

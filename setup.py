@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 COMMANDS = sorted(str(path.relative_to(HERE)) for path in (HERE / "bin").iterdir() if path.is_file())
 
-SERVER = ["wsproto>=1.2", "h11>=0.14", "opuslib>=3.0.1", "psutil>=5.9", "msgspec>=0.18"]
+SERVER = ["wsproto>=1.2", "h11>=0.14", "opuslib>=3.0.1", "psutil>=5.9", "msgspec>=0.18", "http-sf>=1.5"]
 DEVELOP = [
     "pytest>=8",
     "pytest-timeout>=2.3",

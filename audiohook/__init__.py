@@ -5,13 +5,14 @@
             ...  # block.samples: int16, (frames, channels), a read-only view of the shared memory
 
 Needs NumPy only. Names are resolved on first use, because the daemon imports this package too and must set
-OPENBLAS_NUM_THREADS before NumPy's import starts a thread (tests/process/test_hygiene.py).
+OPENBLAS_NUM_THREADS before NumPy's import starts a thread (tests/process/test_hygiene_fork.py).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audiohook.control.async_hub import AsyncHub, AsyncStream, attach_async
     from audiohook.control.hub import Hub, attach
     from audiohook.errors import (
         AmbiguousStream,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from audiohook.memory.timeline import Gap, Totals
 
 _HOMES = {
+    "attach_async": "audiohook.control.async_hub",
+    "AsyncHub": "audiohook.control.async_hub",
+    "AsyncStream": "audiohook.control.async_hub",
     "attach": "audiohook.control.hub",
     "Hub": "audiohook.control.hub",
     "Stream": "audiohook.memory.stream",
@@ -44,6 +48,8 @@ _HOMES = {
 
 __all__ = [
     "AmbiguousStream",
+    "AsyncHub",
+    "AsyncStream",
     "Block",
     "Gap",
     "GapFound",
@@ -56,6 +62,7 @@ __all__ = [
     "Totals",
     "WriterGone",
     "attach",
+    "attach_async",
 ]
 
 

@@ -2,9 +2,11 @@
 
 Bytes and `now_ns` in; events, bytes to send and a deadline out. Knows no socket, no slot, no decoder: whether there is
 room for a stream is asked with `AdmissionAsked` and told with `admit()` or `refuse()`. None of the methods raises for
-what a peer did. After any of them the adapter, in this order, (1) sends `data_to_send()`, (2) handles `events()`, (3)
-re-arms its timer if `deadline_ns` came earlier, (4) shuts its sending side if `half_closed`, (5) resets if `reset`, or
-closes if `finished`.
+what a peer did. After any of them the adapter (1) sends `data_to_send()`, (2) handles `events()`, (3) re-arms its timer
+if `deadline_ns` came earlier, (4) shuts its sending side if `half_closed`, (5) resets if `reset`, or closes if
+`finished`. (1) and (2) may change places. Two more things are asked of it: `AdmissionAsked` is answered before the Call
+is told anything else, and what has arrived is handed over before `on_deadline` is called: a daemon that was late must
+not judge a peer whose answer it has not read (tests/loopback/test_connection_time.py).
 
 A Call goes through four phases: the request, the question for admission, the session, and the linger (everything is
 said; the peer's end is awaited for CLOSE_WAIT_NS, so that its unread bytes do not turn our last words into a reset).
@@ -77,7 +79,8 @@ class Call:
         self.reset = False
         """Drop the connection at once, unsent bytes and all."""
         self.finished = False
-        """Nothing more will come: close the connection when its bytes are sent."""
+        """Nothing more will come: close the connection. Bytes that the network would not take by now are for nobody:
+        the peer has ended its own side, or has had CLOSE_WAIT_NS to read them."""
 
     # ---------------------------------------------------------------------------------------- input
 
@@ -124,7 +127,7 @@ class Call:
         if self._session is not None:
             self._session.close(why, now_ns)
             self._serve_session(now_ns)
-        elif why.code is None:
+        elif why.code is None and not self.finished:
             self.reset = True
             self._finish()
         elif self._reader is not None or self._key:
@@ -183,16 +186,21 @@ class Call:
                 self._key = key
                 self._context = self._terms.context_for(request.target)
                 self._events.append(AdmissionAsked(identity, self._context.media()))
-        elif request.target.partition("?")[0] != HEALTH_TARGET:
-            self.refuse(NOT_FOUND, now_ns)
-        elif request.method not in ("GET", "HEAD"):
-            self.refuse(METHOD_NOT_ALLOWED, now_ns)
         else:
-            status, body = (503, "draining") if self._terms.draining else (200, "ok")
-            answer = response_bytes(status, body)
+            answer, kind = self._plain_answer(request)
             if request.method == "HEAD":
+                # RFC 9110 section 9.3.2: the same head, content-length and all, without the content.
                 answer = answer[: answer.index(b"\r\n\r\n") + 4]
-            self._answer(answer, "health_checks", now_ns)
+            self._answer(answer, kind, now_ns)
+
+    def _plain_answer(self, request: Request) -> tuple[bytes, str]:
+        """Return the answer to a request that is no upgrade, and the word it is counted under."""
+        if request.target.partition("?")[0] != HEALTH_TARGET:
+            return refusal_bytes(NOT_FOUND), NOT_FOUND.slug
+        if request.method not in ("GET", "HEAD"):
+            return refusal_bytes(METHOD_NOT_ALLOWED), METHOD_NOT_ALLOWED.slug
+        status, body = (503, "draining") if self._terms.draining else (200, "ok")
+        return response_bytes(status, body), "health_checks"
 
     def _answer(self, data: bytes, kind: str, now_ns: int) -> None:
         self._out += data
@@ -211,7 +219,7 @@ class Call:
                 session.receive_audio(message, now_ns)
             else:
                 self._receive_other(session, message, now_ns)
-        if session.events or session.commands:
+        if session.events or session.commands or session.state is State.OVER:
             self._serve_session(now_ns)
 
     def _receive_other(self, session: ContextSession, message: Message, now_ns: int) -> None:
@@ -237,8 +245,10 @@ class Call:
         commands, session.commands = session.commands, []
         for command in commands:
             self._obey(command)
+        if self.finished:
+            return
         self.deadline_ns = session.deadline_ns
-        if session.state is State.OVER and not (self.finished or self.half_closed):
+        if session.state is State.OVER:
             self._linger(now_ns)
 
     def _obey(self, command: Command) -> None:

@@ -1,8 +1,8 @@
-"""`audiohookctl`: looks at a running daemon.
+"""`audiohookctl`: looks at a running daemon, and commands its calls (`commanding.py`).
 
 `status` reads the shared memory itself, so it works while the daemon hangs.
 
-Exit status: 0, or 1 if no hub answers.
+Exit status: 0 all done, 1 if no hub answers or a command was refused or failed.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 import audiohook
+from audiohook.cli.commanding import add_commands
 from audiohook.cli.status_page import render_status
 from audiohook.control.hub import Hub
 from audiohook.memory.board import count_slots, read_header, read_rows
@@ -21,22 +22,32 @@ NO_HUB = 1
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="audiohookctl", description="Looks at a running audiohookd.")
+    made = argparse.ArgumentParser(
+        prog="audiohookctl", description="Looks at a running audiohookd and commands its calls."
+    )
     made.add_argument("--hub", metavar="PATH", help="the hub.sock (default: AUDIOHOOK_HUB, else the usual places)")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     status = commands.add_parser("status", help="workers, streams, losses, memory")
     status.add_argument("--json", action="store_true", help="one JSON object")
+    status.set_defaults(run=show_status)
+    add_commands(commands)
     return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
-        with audiohook.attach(options.hub) as hub:
-            status = read_status(hub)
+        status: int = options.run(options)
     except audiohook.HubUnavailable as error:
         print(f"audiohookctl: {error}", file=sys.stderr)
         return NO_HUB
+    return status
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """Print the status. Raises HubUnavailable."""
+    with audiohook.attach(options.hub) as hub:
+        status = read_status(hub)
     print(json.dumps(status, indent=2) if options.json else render_status(status))
     return 0
 

@@ -12,8 +12,10 @@ import socket
 import sys
 from collections.abc import Mapping
 
+from audiohook.codec.opus import libopus_version
 from audiohook.config import Config, hub_path, resolve_principals, worker_count
 from audiohook.control.hub_socket import open_hub, remove_hub
+from audiohook.control.roles import ROLES
 from audiohook.errors import BootError
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena, MemoryFiles
@@ -25,6 +27,7 @@ from audiohook.net.seat import WorkerSeat
 from audiohook.supervisor.arbiter import Arbiter, DeskCommand, Hooks
 from audiohook.supervisor.chores import Chores
 from audiohook.supervisor.policy import Plan
+from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import seconds_ns
 from audiohook.worker.process import run_worker
 
@@ -48,6 +51,8 @@ def check_platform() -> None:
 def serve(config: Config) -> int:
     """Run the daemon in this process until it is told to stop; return the exit code. Raises BootError."""
     check_platform()
+    # Here and not at the first call: it may be missing, and looking for it runs other programs while calls wait.
+    log.info("decoder: %s", libopus_version())
     workers = worker_count(config)
     rows = workers * (config.server.max_generations + 1)
     sizes = layout.geometry(config.memory.streams, rows, config.memory.ring_seconds, config.memory.events_per_worker)
@@ -80,18 +85,19 @@ def serve(config: Config) -> int:
             os.close(files.read_only)
             return run_worker(seat, files, config)
 
-        arbiter = Arbiter(plan, listeners, worker_main, _hooks(chores, listeners, path), _desk(config, files, hub))
-        return arbiter.run()
+        switchboard = Switchboard(chores.whereabouts, chores.command_parked, chores.commands_refused)
+        hooks = _hooks(chores, listeners, path)
+        return Arbiter(plan, listeners, worker_main, hooks, switchboard, _desk(config, files, hub)).run()
     finally:
         remove_hub(hub, path, inode)
 
 
 def _desk(config: Config, files: MemoryFiles, hub: socket.socket) -> DeskCommand:
-    readers = resolve_principals(config.hub.read)
+    roles = {role: resolve_principals(getattr(config.hub, role), key=f"hub.{role}") for role in ROLES}
     settings = {
-        "uids": sorted(readers.uids),
-        "gids": sorted(readers.gids),
-        "any": readers.any,
+        "roles": {
+            role: {"uids": sorted(who.uids), "gids": sorted(who.gids), "any": who.any} for role, who in roles.items()
+        },
         "max_clients": config.hub.max_clients,
         "max_watched": config.hub.max_watched,
         "log_level": config.log.level.upper(),

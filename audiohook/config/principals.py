@@ -1,4 +1,4 @@
-"""Who may attach as a reader: the entries of hub.read, resolved to numbers.
+"""Who may do something on the hub: the entries of hub.read, hub.speak and hub.operate, resolved to numbers.
 
 Standard library only. Names are looked up when the configuration is read: the desk compares numbers, and a name
 service that hangs cannot stop it. A digit string is always an id, as in "user:1000", and need not exist.
@@ -27,14 +27,14 @@ class Principals:
     any: bool
 
     def admit(self, uid: int, gids: Collection[int]) -> bool:
-        """Return whether a peer may attach: its uid (SO_PEERCRED), its groups with the primary one among them."""
+        """Return whether a peer is one of them: its uid (SO_PEERCRED), its groups with the primary one among them."""
         return self.any or uid in self.uids or not self.gids.isdisjoint(gids)
 
 
-def resolve_principals(entries: Sequence[str], file: str = "configuration") -> Principals:
-    """Resolve the entries of hub.read.
+def resolve_principals(entries: Sequence[str], file: str = "configuration", key: str = "hub.read") -> Principals:
+    """Resolve the entries of a list of principals.
 
-    Raises ConfigError, with `file` and the entry's place in the list, for a malformed entry and an unknown name.
+    Raises ConfigError, with `file` and the entry's place in `key`, for a malformed entry and an unknown name.
     """
     uids = {0, os.geteuid()}
     gids: set[int] = set()
@@ -43,11 +43,11 @@ def resolve_principals(entries: Sequence[str], file: str = "configuration") -> P
         if entry == "any":
             continue
         if not colon or not name or kind not in ("user", "group"):
-            raise refused(file, f"hub.read[{index}]", entry, f"not a principal; write {_SYNTAX}")
+            raise refused(file, f"{key}[{index}]", entry, f"not a principal; write {_SYNTAX}")
         number = _uid(name) if kind == "user" else _gid(name)
         if number is None:
             remedy = f"this machine has no such {kind}; name one that exists, or its number"
-            raise refused(file, f"hub.read[{index}]", entry, remedy)
+            raise refused(file, f"{key}[{index}]", entry, remedy)
         (uids if kind == "user" else gids).add(number)
     return Principals(frozenset(uids), frozenset(gids), "any" in entries)
 

@@ -55,15 +55,17 @@ def _check_hub_path(file: str, key: str, path: str) -> None:
         raise refused(file, key, path, remedy)
 
 
-def _check_read(file: str, _key: str, entries: list[str]) -> None:
-    resolve_principals(entries, file)
+def _check_principals(file: str, key: str, entries: list[str]) -> None:
+    resolve_principals(entries, file, key)
 
 
 VALUE_RULES: Mapping[str, Callable[[str, str, Any], None]] = {
     "server.listen": _check_listen,
     "context.framing": check_framing,
     "hub.path": _check_hub_path,
-    "hub.read": _check_read,
+    "hub.read": _check_principals,
+    "hub.speak": _check_principals,
+    "hub.operate": _check_principals,
 }
 
 

@@ -265,7 +265,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[hub]: the Unix socket at which readers get the memory."""
+    """[hub]: the Unix socket at which readers get the memory and commands are taken, each by a role of its own."""
 
     path: Annotated[
         str,
@@ -281,6 +281,22 @@ class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "none",
             'Who may attach as a reader beside the daemon\'s own user and root: "user:NAME", "user:UID", "group:NAME", '
             '"group:GID" or "any"; anybody else is refused.',
+        ),
+    ] = []
+    speak: Annotated[
+        list[str],
+        _meta(
+            "none",
+            "Who may send events (transcripts, agent assist) back to the platform, written like read; a role of its "
+            "own, beside the daemon's own user and root.",
+        ),
+    ] = []
+    operate: Annotated[
+        list[str],
+        _meta(
+            "none",
+            "Who may command calls (pause, resume, disconnect, mask, hold, end), written like read; a role of its own, "
+            "beside the daemon's own user and root.",
         ),
     ] = []
     max_clients: Annotated[

@@ -1,7 +1,9 @@
 """A reader's connection to the desk: attach, watch, unwatch. Needs the standard library only.
 
 The desk may die and be replaced; nothing that was attached is lost by it. A watch that cannot be asked for is answered
-False, and the reader waits on its worker's doorbell instead; a new connection is tried at most once a second.
+False, and the reader waits on its worker's doorbell instead. Nor is audio ever held up by a desk that is stopped: a
+watch waits for its answer no longer than a reader sleeps, and a new connection is tried after a second, then after two,
+and so on (tests/process/test_daemon_desk.py).
 """
 
 import os
@@ -15,8 +17,10 @@ from audiohook.control import protocol
 from audiohook.errors import HubUnavailable
 from audiohook.units import NS_PER_S
 
-REPLY_SECONDS = 5.0
-RECONNECT_NS = NS_PER_S
+ATTACH_SECONDS = 5.0
+WATCH_SECONDS = 0.25
+FIRST_RETRY_NS = NS_PER_S
+LONGEST_RETRY_NS = 30 * NS_PER_S
 
 
 class DeskClient:
@@ -26,17 +30,21 @@ class DeskClient:
         self.path = path
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._tried_ns = 0
+        self._retry_ns = FIRST_RETRY_NS
+        self._retry_at_ns = 0
         self._watched: set[tuple[int, int]] = set()
 
     def attach(self) -> int:
         """Return the read-only descriptor of the arena; the caller owns it. Raises HubUnavailable."""
         with self._lock:
-            self._connect()
+            self._connect(ATTACH_SECONDS)
             reply, fds = self._ask({"do": "attach"})
+            if self._socket is not None:
+                self._socket.settimeout(WATCH_SECONDS)
         if not reply.get("ok") or len(fds) != 1:
             for fd in fds:
                 os.close(fd)
+            self.close()
             raise HubUnavailable(f"{self.path}: {reply.get('error', 'the hub sent no memory')}")
         return fds[0]
 
@@ -70,9 +78,9 @@ class DeskClient:
         with self._lock:
             self._disconnect()
 
-    def _connect(self) -> None:
+    def _connect(self, timeout_seconds: float) -> None:
         hub = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        hub.settimeout(REPLY_SECONDS)
+        hub.settimeout(timeout_seconds)
         try:
             hub.connect(self.path)
         except OSError as error:
@@ -94,8 +102,7 @@ class DeskClient:
         if self._socket is None:
             raise HubUnavailable(f"{self.path}: not connected")
         try:
-            self._socket.send(protocol.encode(request))
-            packet, fds, _, _ = socket.recv_fds(self._socket, protocol.MAX_PACKET_BYTES, 4)
+            packet, fds = _exchange(self._socket, protocol.encode(request))
         except OSError as error:
             self._disconnect()
             raise HubUnavailable(f"{self.path}: {error.strerror or error}") from error
@@ -109,12 +116,30 @@ class DeskClient:
         """Ask, connecting again if need be; an unreachable desk is no error here."""
         try:
             if self._socket is None:
-                now_ns = time.monotonic_ns()
-                if now_ns - self._tried_ns < RECONNECT_NS:
+                if time.monotonic_ns() < self._retry_at_ns:
                     return {}
-                self._tried_ns = now_ns
-                self._connect()
+                self._connect(WATCH_SECONDS)
             reply, _ = self._ask(request)
         except HubUnavailable:
+            self._retry_at_ns = time.monotonic_ns() + self._retry_ns
+            self._retry_ns = min(2 * self._retry_ns, LONGEST_RETRY_NS)
             return {}
+        self._retry_ns = FIRST_RETRY_NS
         return reply
+
+
+def _exchange(hub: socket.socket, request: bytes) -> tuple[bytes, list[int]]:
+    """Send a request and return the reply. Raises OSError.
+
+    A desk that is full says so and closes before it is asked anything. Then the kernel reports the broken connection
+    first, and the reply, which says why, is still there (tests/process/test_daemon_readback.py).
+    """
+    try:
+        hub.send(request)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    try:
+        packet, fds, _, _ = socket.recv_fds(hub, protocol.MAX_PACKET_BYTES, 4)
+    except ConnectionResetError:
+        packet, fds, _, _ = socket.recv_fds(hub, protocol.MAX_PACKET_BYTES, 4)
+    return packet, list(fds)

@@ -3,65 +3,80 @@
 Waits for nothing (the hub does). One `Place` a stream; a stream is dropped when it is over and read to its end.
 """
 
-import time
 from collections.abc import Iterator
+from typing import Generic, NamedTuple
 
 import numpy as np
 
+from audiohook.control.census import AnyStream
 from audiohook.errors import Overrun
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.block import Block
-from audiohook.memory.place import Gaps, Place, Start
-from audiohook.memory.stream import Stream
+from audiohook.memory.options import BlockOptions
+from audiohook.memory.place import Place, Start
+from audiohook.memory.resampled import Converter
 
 
-class ManyStreams:
+class _Read(NamedTuple, Generic[AnyStream]):
+    """A stream that is read, the place in it, and what its blocks are converted by, if by anything."""
+
+    stream: AnyStream
+    place: Place
+    converter: Converter | None
+
+
+class ManyStreams(Generic[AnyStream]):
     """The places of one `hub.blocks()` loop."""
 
-    def __init__(self, arena: Arena, frames: int, gaps: Gaps) -> None:
-        self._frames = frames
-        self._gaps: Gaps = gaps
-        self._began_ns = time.monotonic_ns()
-        self._known: set[tuple[int, int]] = set()
-        self._places: dict[int, tuple[Stream, Place]] = {}
+    def __init__(self, arena: Arena, options: BlockOptions) -> None:
+        self._options = options
+        self._known: dict[int, int] = {}
+        self._read: dict[int, _Read[AnyStream]] = {}
         slots, start = arena.geometry.slots, arena.geometry.cursors_offset
         blocks = arena.bytes[start : start + slots * layout.CURSOR_BYTES].view(np.uint64).reshape(slots, -1)
         self._commits = blocks[:, layout.CURSORS.index("commit") * layout.LINE_BYTES // layout.WORD_BYTES]
         self._versions = arena.card_versions
         self._seen = np.zeros((2, slots), np.uint64)
 
-    def began_after(self, stream: Stream) -> bool:
-        """Return whether a stream, over by now, began after this loop did: it is to be read as well."""
-        return stream.opened_monotonic_ns > self._began_ns
+    def know(self, stream: AnyStream) -> bool:
+        """Note that a stream has been seen; return whether that is new."""
+        new = self._known.get(stream.slot) != stream.epoch
+        self._known[stream.slot] = stream.epoch
+        return new
 
-    def add(self, stream: Stream, start: Start) -> None:
-        """Take a stream in, unless it is known already."""
-        key = (stream.slot, stream.epoch)
-        if key in self._known:
-            return
-        self._known.add(key)
+    def add(self, stream: AnyStream, start: Start) -> bool:
+        """Take a stream in; return whether there still is anything of it."""
         try:
-            place = Place(
-                stream.timeline, stream.cutter(), stream.sample_rate, self._frames, start, self._gaps, copy=False
+            place, converter = self._options.starting(start).begin(
+                stream.timeline, stream.cutter(), stream.sample_rate, len(stream.channel_names)
             )
         except Overrun:
-            return
-        self._places[stream.slot] = (stream, place)
+            return False
+        self._read[stream.slot] = _Read(stream, place, converter)
         self._seen[:, stream.slot] = np.iinfo(np.uint64).max
+        return True
 
-    def ready(self) -> Iterator[tuple[Stream, Block]]:
-        """Yield the complete blocks of every stream that was added to, or changed its card, since the last call."""
+    def ready(self) -> Iterator[tuple[AnyStream, Block | None]]:
+        """Yield the complete blocks of every stream that was added to, or changed its card, since the last call.
+
+        None comes behind a stream's last block: it is over and read to its end, or there is nothing of it any more.
+        """
         commits, versions = self._commits.copy(), self._versions.copy()
         moved = (commits != self._seen[0]) | (versions != self._seen[1])
-        for slot in [int(slot) for slot in np.flatnonzero(moved) if int(slot) in self._places]:
-            stream, place = self._places[slot]
-            yield from self._drain(stream, place)
+        for slot in [int(slot) for slot in np.flatnonzero(moved) if int(slot) in self._read]:
+            yield from self._drain(self._read[slot])
             self._seen[0, slot], self._seen[1, slot] = commits[slot], versions[slot]
 
-    def _drain(self, stream: Stream, place: Place) -> Iterator[tuple[Stream, Block]]:
+    def give_up(self) -> Iterator[tuple[AnyStream, Block | None]]:
+        """Yield the rest of every stream, whether it is over or not, and None behind each: nobody writes any more."""
+        for read in list(self._read.values()):
+            yield from self._drain(read, over=True)
+
+    def _drain(self, read: _Read[AnyStream], *, over: bool = False) -> Iterator[tuple[AnyStream, Block | None]]:
+        stream, place, converter = read
         while True:
-            over = stream.over
+            over = over or stream.over
             try:
                 block = place.next_block(over=over)
             except Overrun as overrun:
@@ -73,9 +88,17 @@ class ManyStreams:
                 if not over:
                     return
                 break
+            if converter is not None:
+                for made in converter.push(block):
+                    yield stream, made
+                continue
             yield stream, block
             if not block.still_valid():
                 stream.lost_frames += place.lost(block.frames).lost_frames
-        current = self._places.get(stream.slot)
-        if current is not None and current[0] is stream:
-            del self._places[stream.slot]
+        if converter is not None:
+            for made in converter.flush():
+                yield stream, made
+        current = self._read.get(stream.slot)
+        if current is not None and current.stream is stream:
+            del self._read[stream.slot]
+        yield stream, None

@@ -18,9 +18,10 @@ SHOWN_VERDICTS = 10
 
 
 def json_of(result: Result) -> str:
-    """Return the result as one JSON object: its fields, and `ok`, `client_late`, `every_sample_verified`."""
+    """Return the result as one JSON object: its fields, and what its properties say."""
     fields = msgspec.to_builtins(result)
     fields["ok"] = result.ok
+    fields["all_completed"] = result.all_completed
     fields["client_late"] = result.client_late
     fields["every_sample_verified"] = result.every_sample_verified
     return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()

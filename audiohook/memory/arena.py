@@ -80,8 +80,9 @@ class Arena:
 
 def read_geometry(fd: int) -> Geometry:
     """Read the sizes from an arena's header; BootError if it is no arena, not ready, or of another major version."""
-    header = memoryview(os.pread(fd, len(layout.HEADER) * layout.WORD_BYTES, 0)).cast("Q")
-    if len(header) < len(layout.HEADER) or header[0] >> 32 != layout.MAGIC:
+    start = os.pread(fd, len(layout.HEADER) * layout.WORD_BYTES, 0)
+    header = memoryview(start.ljust(len(layout.HEADER) * layout.WORD_BYTES, b"\0")).cast("Q")
+    if header[0] >> 32 != layout.MAGIC:
         raise BootError("this descriptor is not an audiohook arena, or the arena is not ready yet")
     major = header[0] >> 16 & 0xFFFF
     if major != layout.MAJOR:
@@ -149,7 +150,8 @@ def allocate(sizes_bytes: dict[int, int]) -> None:
     if done.returncode == 0:
         return
     megabytes = sum(sizes_bytes.values()) // 1_000_000
-    why = "the kernel killed the allocation (out of memory)" if done.returncode < 0 else done.stderr.strip()[-200:]
+    said = "".join(done.stderr.splitlines()[-1:])
+    why = "the kernel killed the allocation (out of memory)" if done.returncode < 0 else said
     raise BootError(
         f"{megabytes} MB of shared memory cannot be had: {why}; "
         "lower memory.streams or memory.ring_seconds, or raise the memory limit of the service"
@@ -160,8 +162,9 @@ def check_room(needed_bytes: int, proc: Path = Path("/proc"), cgroups: Path = Pa
     """Raise BootError if less than `needed_bytes` are available, by MemAvailable and by every cgroup limit above us."""
     for what, room_bytes in [("MemAvailable", _mem_available(proc)), *_cgroup_rooms(proc, cgroups)]:
         if room_bytes is not None and needed_bytes > room_bytes:
+            left_mb = max(0, room_bytes) // 1_000_000
             raise BootError(
-                f"the arena needs {needed_bytes // 1_000_000} MB and {what} leaves {room_bytes // 1_000_000} MB; "
+                f"the arena needs {needed_bytes // 1_000_000} MB and {what} leaves {left_mb} MB; "
                 "lower memory.streams or memory.ring_seconds, or raise that limit"
             )
 
@@ -179,9 +182,9 @@ def _cgroup_rooms(proc: Path, cgroups: Path) -> list[tuple[str, int]]:
     for line in (proc / "self/cgroup").read_text().splitlines():
         number, controllers, path = line.split(":", 2)
         if number == "0":
-            root, names = cgroups, ("memory.max", "memory.current")
+            root, names, prefix = cgroups, ("memory.max", "memory.current"), ""
         elif "memory" in controllers.split(","):
-            root, names = cgroups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            root, names, prefix = cgroups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_"
         else:
             continue
         group = Path(path.lstrip("/"))
@@ -191,5 +194,20 @@ def _cgroup_rooms(proc: Path, cgroups: Path) -> list[tuple[str, int]]:
             except OSError:
                 continue
             if limit != "max":
-                rooms.append((f"{names[0]} of cgroup /{'' if above == Path('.') else above}", int(limit) - int(used)))
+                room_bytes = int(limit) - int(used) + _page_cache(root / above / "memory.stat", prefix)
+                rooms.append((f"{names[0]} of cgroup /{'' if above == Path('.') else above}", room_bytes))
     return rooms
+
+
+def _page_cache(stat: Path, prefix: str) -> int:
+    """Return the file pages that a cgroup's usage counts and the kernel gives back at need.
+
+    A container that has read many files stands at its limit and has room all the same. Not the line `file` (`cache`),
+    which has shared memory in it.
+    """
+    wanted = (f"{prefix}inactive_file", f"{prefix}active_file")
+    try:
+        fields = [line.split() for line in stat.read_text().splitlines()]
+    except OSError:
+        return 0
+    return sum(int(value) for name, value in fields if name in wanted)

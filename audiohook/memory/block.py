@@ -4,6 +4,8 @@ Knows the ring's samples and a `Timeline`; waits for nothing. The rule of validi
 view, then load `claim`; every byte that the writer may have touched since lies before `claim - ring_bytes`.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +18,8 @@ Samples = npt.NDArray[np.int16]
 class Block:
     """Consecutive frames of one stream.
 
-    `samples`: int16, shape (frames, channels), read-only.
+    `samples`: int16, shape (frames, channels), read-only; with `blocks(rate=..., dtype=...)` what was asked for, and
+    writable.
 
     .. warning::
        `samples` is a view of the ring itself. The writer comes round again after `hub.ring_seconds`; from then on the
@@ -30,7 +33,7 @@ class Block:
     def __init__(
         self,
         timeline: Timeline,
-        samples: Samples,
+        samples: npt.NDArray[Any],
         first_byte: int | None,
         first_frame: int,
         arrival_ns: int,
@@ -40,6 +43,7 @@ class Block:
         self._claim_limit = None if first_byte is None else first_byte + timeline.ring_bytes
         self.samples = samples
         self.first_frame = first_frame
+        """The frame of the stream, at the stream's own rate, with which the block begins."""
         self.arrival_ns = arrival_ns
         """CLOCK_MONOTONIC, when the packet with the block's last frame was read from its socket."""
         self.gaps = gaps
@@ -108,7 +112,7 @@ class Cutter:
         pieces: list[tuple[int, int, Span]] = []
         gaps = []
         missing, end = wanted_frames, first
-        for span in timeline.spans(first, newest.media_end, newest) if first < newest.media_end else []:
+        for span in timeline.spans(first, newest.media_end, newest, wanted_frames):
             if not missing:
                 break
             low = max(end, span.media_first)

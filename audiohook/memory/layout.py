@@ -109,6 +109,8 @@ COUNTERS = (
     "worker_died",
     "health_checks",
     "unusual_packets",
+    "commands_done",
+    "commands_refused",
 )
 """Counters of a row, in order; appended to, never reordered. The slugs of `errors.py` are among them."""
 
@@ -312,6 +314,10 @@ def event_offset(geometry: Geometry, row: int) -> int:
     return geometry.events_offset + row * geometry.event_ring_bytes
 
 
+def _c_type(kind: np.dtype[np.generic]) -> str:
+    return f"u{8 * kind.itemsize}" if kind.kind == "u" else f"char[{kind.itemsize}]"
+
+
 def describe() -> str:
     """Return the tables of LAYOUT.md: every offset of layout 1 that does not depend on the geometry."""
     sections = (
@@ -334,7 +340,7 @@ def describe() -> str:
         ),
         (
             f"Stream card copy ({CARD_BYTES} bytes)",
-            [(name, CARD.fields[name][1], CARD.fields[name][0].str) for name in CARD.names or () if CARD.fields],
+            [(name, offset, _c_type(kind)) for name, (kind, offset, *_) in (CARD.fields or {}).items()],
         ),
         (
             f"Cursor block ({CURSOR_BYTES} bytes)",

@@ -5,7 +5,9 @@ its lock (`locks.py`); cursor words are never reset, so a window of an earlier c
 (LAYOUT.md, "Recycling"); every path out of a `kill -9` ends in a card update, never in a search for what was half done.
 """
 
+import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,6 @@ from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.cards import new_card, read_card, update_card
 from audiohook.memory.locks import SlotLocks
-from audiohook.memory.mirror import MirroredRing
 
 FRAME_ALIGN_BYTES = 64
 
@@ -42,18 +43,21 @@ class SlotPool:
             if state == layout.PARKED:
                 self.locks.unlock(slot)
                 continue
+            if state in layout.OWNED_STATES:
+                # Should we be killed before the new card is there, the old one must not say for ever that it is live.
+                self._abort(slot)
             self.held.add(slot)
             self._recycle(slot, row, generation, identity)
             return slot
         return None
 
-    def _candidates(self) -> list[int]:
+    def _candidates(self) -> Iterator[int]:
         slots = np.arange(self.arena.geometry.slots)
         current = (self.arena.card_versions & np.uint64(1)).astype(np.intp)
         states = self.arena.cards["state"][slots, current]
         ended_ns = self.arena.cards["ended_monotonic_ns"][slots, current]
         rank = np.where(states == layout.FREE, 0, np.where(states >= layout.ENDED, 1, 2))
-        return [int(slot) for slot in np.lexsort((ended_ns, rank)) if states[slot] != layout.PARKED]
+        return (int(slot) for slot in np.lexsort((ended_ns, rank)) if states[slot] != layout.PARKED)
 
     def _recycle(self, slot: int, row: int, generation: int, identity: dict[str, int | str]) -> None:
         """Move the slot's cursors to fresh ground and write the new stream's card.
@@ -105,29 +109,30 @@ class SlotPool:
         self.held.discard(slot)
         self.locks.unlock(slot)
 
-    def mark_dead(self, row: int) -> list[dict[str, Any]]:
+    def mark_dead(self, row: int | None = None) -> list[dict[str, Any]]:
         """Mark every stream of a dead worker's row ABORTED and return their cards as they were.
 
         For the supervisor, after it has reaped the worker. A slot that somebody else has taken over meanwhile is
         left alone: its lock is taken, or its card names another row or is over.
+
+        Without `row`, every owned card whose lock is free is marked: a worker that was killed between taking a dead
+        one's slot and its first store there leaves a card that names neither of them, which no reaping finds.
         """
         died = []
         states = self.arena.states()
         for slot in (int(slot) for slot in np.flatnonzero(np.isin(states, list(layout.OWNED_STATES)))):
-            if read_card(self.arena, slot)["row"] != row or not self.locks.try_lock(slot):
+            if row not in (None, read_card(self.arena, slot)["row"]) or not self.locks.try_lock(slot):
                 continue
             card = read_card(self.arena, slot)
-            if card["row"] == row and card["state"] in layout.OWNED_STATES:
-                update_card(
-                    self.arena,
-                    slot,
-                    state=layout.ABORTED,
-                    ended_monotonic_ns=time.monotonic_ns(),
-                    end_reason=WORKER_DIED,
-                )
+            if row in (None, card["row"]) and card["state"] in layout.OWNED_STATES:
+                self._abort(slot)
                 died.append({**card, "slot": slot})
             self.locks.unlock(slot)
         return died
+
+    def _abort(self, slot: int) -> None:
+        now_ns = time.monotonic_ns()
+        update_card(self.arena, slot, state=layout.ABORTED, ended_monotonic_ns=now_ns, end_reason=WORKER_DIED)
 
     def silence_ended(self, now_ns: int, keep_ns: int) -> int:
         """Free and zero the slots whose streams ended more than `keep_ns` ago; return how many.
@@ -151,6 +156,5 @@ class SlotPool:
         claim = layout.cursor_word(sizes, slot, "claim")
         commit = words[layout.cursor_word(sizes, slot, "commit")]
         words[claim] = max(words[claim], commit + sizes.ring_bytes)
-        ring = np.asarray(MirroredRing(self.arena.fd, sizes.ring_offset(slot), sizes.ring_bytes, writable=True))
-        ring[: sizes.ring_bytes // 2] = 0
+        os.pwrite(self.arena.fd, bytes(sizes.ring_bytes), sizes.ring_offset(slot))
         new_card(self.arena, slot, state=layout.FREE)

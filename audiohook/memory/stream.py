@@ -7,7 +7,7 @@ overwritten; every frame between two blocks is either delivered, a gap, or count
 
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from audiohook.memory.arena import Arena
 from audiohook.memory.block import Block, Cutter
 from audiohook.memory.cards import card_version, read_card
 from audiohook.memory.mirror import MirroredRing
+from audiohook.memory.options import BlockOptions, OnOverrun
 from audiohook.memory.place import Gaps, Place, Start
+from audiohook.memory.resampled import Dtype, converted
 from audiohook.memory.timeline import Gap, Recycled, Timeline, Totals
-from audiohook.memory.waiting import MAX_WAIT_NS, CommitWait
+from audiohook.memory.waiting import MAX_WAIT_NS, CommitWait, Pause, Word, rested
 from audiohook.units import NS_PER_S, frames_ns, seconds_ns
 
 WRITER_GONE_NS = 5 * NS_PER_S
@@ -36,8 +38,11 @@ class Watcher(Protocol):
     def check(self) -> None: ...
 
 
-class Stream:
-    """One stream: (arena, slot, epoch). Keeps its last card, so it can be asked about after its slot was reused."""
+class StreamView:
+    """One stream: (arena, slot, epoch). Keeps its last card, so it can be asked about after its slot was reused.
+
+    Everything but waiting: `Stream` waits in its thread, `AsyncStream` in an event loop.
+    """
 
     def __init__(self, arena: Arena, slot: int, card: dict[str, Any], watcher: Watcher) -> None:
         self._arena = arena
@@ -123,12 +128,6 @@ class Stream:
             pass
         return self._last_totals
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._watcher.unwatch(self.slot, self.epoch)
-
     def __repr__(self) -> str:
         return f"<Stream {self.stream_id} call {self.call_id} {self.direction} {self.state}>"
 
@@ -177,35 +176,25 @@ class Stream:
             return [
                 Gap(max(first, span.media_first), span.media_end - max(first, span.media_first), span.cause_name)
                 for span in spans
-                if span.is_gap and span.media_end > max(first, span.media_first)
+                if span.is_gap
             ]
 
-    def blocks(
-        self,
-        frames: int = 512,
-        *,
-        start: Start = "live",
-        gaps: Gaps = "silence",
-        on_overrun: Literal["raise", "skip"] = "raise",
-        copy: bool = False,
-    ) -> Iterator[Block]:
-        """Yield the stream's audio in blocks of `frames` frames until the stream is over; the last may be shorter.
+    lost_frames = 0
+    """Frames that `blocks(on_overrun="skip")` has jumped over so far."""
 
-        `start`: "live" (what is published from now on), "oldest" (what is still there), or a frame index.
-        `gaps`: zeros for them, jump over them (blocks are joined across), or raise GapFound once for each.
-        `on_overrun`: raise Overrun when this reader has fallen behind, also when the previous block was overwritten
-        while it was in use; or go on at the oldest frame still there (what was lost adds up in `lost_frames`).
-        Raises WriterGone if the daemon was killed as a whole.
+    def reading(self, options: BlockOptions, on_overrun: OnOverrun) -> Iterator[Block | Pause]:
+        """Return the steps of a `blocks()` loop from here on: a block, or a Pause where the next one has to be awaited.
+
+        Raises at once what is wrong with the options; the steps raise Overrun, GapFound and WriterGone.
         """
-        place = Place(self.timeline, self.cutter(), self.sample_rate, frames, start, gaps, copy=copy)
+        place, converter = options.begin(self.timeline, self.cutter(), self.sample_rate, self._card["channels"])
         self.lost_frames = 0
-        try:
-            yield from self._deliver(place, CommitWait(self._arena, self.slot, self._card["row"]), on_overrun)
-        finally:
-            self._watcher.unwatch(self.slot, self.epoch)
+        steps = self._steps(place, CommitWait(self._arena, self.slot, self._card["row"]), on_overrun)
+        return steps if converter is None else converted(steps, converter)
 
-    def _deliver(self, place: Place, wait: CommitWait, on_overrun: str) -> Iterator[Block]:
+    def _steps(self, place: Place, wait: CommitWait, on_overrun: OnOverrun) -> Iterator[Block | Pause]:
         previous: Block | None = None
+        slept_at: Word | None = None
         while True:
             if previous is not None and not previous.still_valid():
                 overrun = place.lost(previous.frames)
@@ -213,7 +202,7 @@ class Stream:
                 if on_overrun == "raise" or overrun.next_frame is None:
                     raise overrun
                 self.lost_frames += overrun.lost_frames
-            seen = wait.read()
+            pause = wait.read()
             over = self.over
             try:
                 block = place.next_block(over=over)
@@ -229,22 +218,17 @@ class Stream:
                 return
             else:
                 previous = None
-                self._sleep(wait, seen, place.missing_frames())
+                self.check_writer()
+                # By the clock only once: a stream that has gone quiet must not be looked at 80 times a second.
+                patience = None if pause.commit == slept_at else self._patience(place.missing_frames())
+                slept_at = pause.commit
+                yield patience or pause
 
-    lost_frames = 0
-    """Frames that `blocks(on_overrun="skip")` has jumped over so far."""
-
-    def _sleep(self, wait: CommitWait, seen: tuple[int, int], missing_frames: int) -> None:
-        """Sleep until more may be there: by the clock for what cannot have come yet, then on the stream's word."""
-        self.check_writer()
+    def _patience(self, missing_frames: int) -> Pause | None:
+        """Return a pause by the clock for what cannot have come yet, None where the words have to be waited on."""
         # Packets are 20 ms as a rule: up to the last of them there is nothing to be woken for.
         patience_ns = frames_ns(missing_frames, self.sample_rate) - 20_000_000
-        if patience_ns > 0:
-            time.sleep(min(patience_ns, MAX_WAIT_NS) / NS_PER_S)
-            return
-        wait.wait(seen, watched=self._watcher.watch(self.slot, self.epoch))
-        if wait.read() == seen:
-            self._watcher.check()
+        return Pause((), min(patience_ns, MAX_WAIT_NS)) if patience_ns > 0 else None
 
     def check_writer(self) -> None:
         """Raise WriterGone if nobody writes this stream any more and nobody has said so."""
@@ -257,6 +241,58 @@ class Stream:
 
     def _nothing(self) -> Any:
         return np.zeros((0, self._card["channels"]), np.int16)
+
+
+class Stream(StreamView):
+    """A stream for a program with threads. A context manager, which gives the watch back that `blocks()` asked for."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._watcher.unwatch(self.slot, self.epoch)
+
+    def blocks(
+        self,
+        frames: int = 512,
+        *,
+        start: Start = "live",
+        gaps: Gaps = "silence",
+        on_overrun: OnOverrun = "raise",
+        copy: bool = False,
+        rate: int | None = None,
+        dtype: Dtype = "int16",
+    ) -> Iterator[Block]:
+        """Yield the stream's audio in blocks of `frames` frames until the stream is over; the last may be shorter.
+
+        `start`: "live" (what is published from this call on), "oldest" (what is still there), or a frame index.
+        `gaps`: zeros for them, jump over them (blocks are joined across), or raise GapFound at the first one that is met
+        (the loop has ended then: go on with `start` at its end).
+        `on_overrun`: raise Overrun when this reader has fallen behind, also when the previous block was overwritten
+        while it was in use; or go on at the oldest frame still there (what was lost adds up in `lost_frames`).
+        `copy`: blocks that own their samples instead of views.
+        `rate`, `dtype`: resampled to `rate` Hz, and as "int16" or "float32" (full scale is 1.0). Such blocks own their
+        samples, which may be written to; `frames` counts frames at `rate`, while `start`, `first_frame` and gaps go on
+        to count the stream's own. Up to 0.12 s behind (soxr works in pieces). Needs the extra `resample`, unless `rate`
+        is the stream's own.
+
+        Raises WriterGone if the daemon was killed as a whole.
+        """
+        options = BlockOptions(frames, start, gaps, copy, rate, dtype)
+        return self._blocks(self.reading(options, on_overrun))
+
+    def _blocks(self, steps: Iterator[Block | Pause]) -> Iterator[Block]:
+        try:
+            yield from rested(steps, self._rest)
+        finally:
+            self._watcher.unwatch(self.slot, self.epoch)
+
+    def _rest(self, pause: Pause) -> None:
+        if pause.commit is None:
+            pause.rest()
+        elif not pause.rest(watched=self._watcher.watch(self.slot, self.epoch)):
+            # Perhaps nothing has come; perhaps it has and nobody wakes us, because the desk that watched is dead.
+            self._watcher.check()
 
 
 _CARD_TEXTS = frozenset(

@@ -74,10 +74,14 @@ def futex_wake(address: int) -> int:
     return woken
 
 
-def futex_wait(address: int, value: int, timeout_ns: int) -> None:
-    """Sleep while the u32 at `address` is `value`, for at most `timeout_ns`. A wake-up is a hint, never a promise."""
+def futex_wait(address: int, value: int, timeout_ns: int) -> bool:
+    """Sleep while the u32 at `address` is `value`, for at most `timeout_ns`; return False if it took all of that.
+
+    A wake-up is a hint, never a promise.
+    """
     timeout = Timespec(timeout_ns // 1_000_000_000, timeout_ns % 1_000_000_000)
-    _wait(SYS_FUTEX, address, FUTEX_WAIT, value & 0xFFFFFFFF, ctypes.addressof(timeout))
+    got = _wait(SYS_FUTEX, address, FUTEX_WAIT, value & 0xFFFFFFFF, ctypes.addressof(timeout))
+    return got >= 0 or ctypes.get_errno() != errno.ETIMEDOUT
 
 
 def futex_waitv(words: list[tuple[int, int]], deadline_ns: int) -> bool:

@@ -27,6 +27,15 @@ class Gap:
     cause: str
 
 
+def append_gap(gaps: list[Gap], gap: Gap) -> None:
+    """Append a gap, or let the last one grow by it if it goes on there for the same cause."""
+    last = gaps[-1] if gaps else None
+    if last is not None and last.cause == gap.cause and last.first_frame + last.frames == gap.first_frame:
+        gaps[-1] = Gap(last.first_frame, last.frames + gap.frames, last.cause)
+    else:
+        gaps.append(gap)
+
+
 class Span(NamedTuple):
     """One descriptor, cut to what was committed when it was read. `skip` frames of it have no bytes in the ring.
 
@@ -138,15 +147,13 @@ class Timeline:
     def newest(self) -> Span | None:
         """Return the span at the end of the stream, None before the first packet. Its `media_end` is the length.
 
-        `commit` is loaded before `d_commit`; spans that begin past that commit are not there yet.
+        `commit` is loaded first, so the span may begin past it: then it counts as empty. Everything before a descriptor
+        that is there has been published, since `d_commit` is stored after the `commit` of the packet before.
         """
         while True:
             commit = self.commit
             index = self._words[self._at["d_commit"]] - 1
             self.check_epoch()
-            ring_first, oldest = self._column["ring_first"], self._oldest_index()
-            while index > oldest and self._words[ring_first + index % self._size] > commit:
-                index -= 1
             if index < self._first:
                 return None
             span = self._span(index, commit, index)
@@ -176,11 +183,18 @@ class Timeline:
         low, high = self._oldest_index(), newest_index + 1
         return low + bisect_right(range(low, high), value, key=lambda index: words[column + index % size]) - 1
 
-    def spans(self, first: int, end: int, newest: Span) -> list[Span]:
-        """Return the spans that cover media frames `first` to `end`, both inside what is readable."""
+    def spans(self, first: int, end: int, newest: Span, audio_frames: int | None = None) -> list[Span]:
+        """Return the spans that cover media frames `first` to `end`, both inside what is readable.
+
+        Fewer, if those found hold `audio_frames` of audio from `first` on: half a minute is 3,000 spans.
+        """
         span = self.span_at(first, newest)
         found = [span]
+        missing = end - first if audio_frames is None else audio_frames
         while span.media_end < end and span.number < newest.number:
+            missing -= 0 if span.is_gap else span.media_end - max(first, span.media_first)
+            if missing <= 0:
+                break
             index = span.number + 1
             span = newest if index == newest.number else self._span(index, newest.ring_first, newest.number)
             found.append(span)

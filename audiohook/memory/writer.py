@@ -3,7 +3,8 @@
 Knows no codec: it hands out an address to write samples to, and is told how many frames arrived there. Invariants, in
 this order for every packet: `claim` covers the bytes before the first sample is written; samples; descriptor;
 `d_commit`; `commit`. A kill between any two of them leaves a whole timeline (LAYOUT.md, "Publishing";
-tests/stress/test_lapped_reader.py and tests/process/test_kill_worker.py). Only for the holder of the slot's lock.
+tests/stress/test_lapped_reader.py and tests/process/test_daemon_worker_killed.py). Only for the holder of the slot's
+lock.
 """
 
 import ctypes

@@ -22,6 +22,8 @@ from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 EVENTS_A_STRETCH = 64
 BULK_NS = 2 * NS_PER_MS
+LONGEST_WAIT_NS = 60 * NS_PER_S
+"""One wait. epoll_wait(2) counts milliseconds in an int, so it refuses a timer that is due in a month."""
 
 
 class Source(Protocol):
@@ -49,7 +51,10 @@ class Loop:
         self._stopped = False
         self.idle = False
         """Whether the last wait ended without anything being ready: there was time to spare."""
+        self.turn_ns = 0
+        """How long the last turn's work took, its wait aside."""
         self.bulk_turns = 0
+        """How often the bulk lane was served; whoever reports it may set it back."""
         self.timer_lag_ns = 0
         """How late the most overdue timer of the last stretch was."""
 
@@ -86,19 +91,18 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for something to do and do it."""
-        now_ns = self.clock()
-        until_ns = self._between(now_ns)
-        timeout_ns = 0 if self._bulk else max(0, until_ns - self.clock())
+        until_ns = self._between(self.clock())
+        timeout_ns = 0 if self._bulk else min(max(0, until_ns - self.clock()), LONGEST_WAIT_NS)
         ready = self.selector.select(timeout_ns / NS_PER_S)
         self.idle = not ready and not self._bulk
-        now_ns = self.clock()
+        started_ns = self.clock()
         for number, (key, mask) in enumerate(ready, 1):
             source: Source = key.data
             if not source.closed:
-                source.on_ready(mask, now_ns)
+                source.on_ready(mask, self.clock())
             if number % EVENTS_A_STRETCH == 0:
                 self._between(self.clock())
-                now_ns = self.clock()
+        self.turn_ns = self.clock() - started_ns
 
     def _between(self, now_ns: int) -> int:
         """Serve the bulk lane, the timers and the chores; return when the next turn must be at the latest."""

@@ -7,7 +7,8 @@ A worker gets its seat as an argument; an exec'ed child (the desk) gets descript
     E<text>\\n       I cannot boot, for this reason (UTF-8, one line); my exit follows, with `BootError.exit_code`
 
 The lifeline is the read end of a pipe in which nobody ever writes and whose write end the supervisor alone holds:
-readable means end of file means the supervisor is gone. Knows nothing of forking, memory or audio.
+readable means end of file means the supervisor is gone. A line for commands goes with it (`control/commands.py`):
+`command_fd` of a worker, `commands` of the desk. Knows nothing of forking, memory or audio.
 """
 
 import os
@@ -23,9 +24,9 @@ MAX_UNREAD_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeat:
-    """A worker's place in the world: its row, the listeners that it shares, and its two pipes.
+    """A worker's place in the world: its row, the listeners that it shares, its two pipes and its line.
 
-    The descriptors belong to the worker's process from the fork on. `listeners` are non-blocking.
+    The descriptors belong to the worker's process from the fork on. `listeners` and `command_fd` are non-blocking.
     """
 
     row: int
@@ -33,6 +34,7 @@ class WorkerSeat:
     listeners: tuple[socket.socket, ...]
     lifeline_fd: int
     report_fd: int
+    command_fd: int
 
 
 def report_ready(report_fd: int) -> None:

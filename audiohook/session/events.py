@@ -49,7 +49,8 @@ class AudioArrived(msgspec.Struct, frozen=True, gc=False):
 class Noticed(msgspec.Struct, frozen=True):
     """Something that readers and operators want to know and that changes no sample.
 
-    `kind` is one of `degraded`, `recovered`, `no_audio` (told to readers) and `text_ignored` (counted only).
+    `kind` is one of `degraded`, `recovered`, `no_audio`, `paused`, `resumed` (told to readers) and `text_ignored`
+    (counted only).
     """
 
     kind: str
@@ -69,7 +70,66 @@ class Answered(msgspec.Struct, frozen=True):
     kind: str
 
 
-Event = AdmissionAsked | AudioArrived | Noticed | Ended | Answered
+class Counted(msgspec.Struct, frozen=True):
+    """Something for the counter `kind` only, `times` times (or so many frames, where the name says so)."""
+
+    kind: str
+    times: int = 1
+
+
+class GapArrived(msgspec.Struct, frozen=True):
+    """`frames` (> 0) of media time passed without audio. `cause` is one of `memory/layout.CAUSES`.
+
+    It lies between the audio before and after it in the list of events: `paused`, `discarded`, or, between the end of
+    an earlier session's stream and the first offered audio of the one that continues it, `lost`.
+    """
+
+    frames: int
+    cause: str
+
+
+class Continues(msgspec.Struct, frozen=True):
+    """The stream that the next `AdmissionAsked` asks for goes on where others ended, or does not start at frame 0.
+
+    `session_ids` are the earlier sessions in the peer's order, oldest first; it may be empty. `first_frames` is the
+    media frame of the first audio that the peer offers. If the stream of the newest known session reaches frame L,
+    answer with `admit(now_ns, L)` and let the new stream start at L; else it starts at `first_frames`.
+    """
+
+    session_ids: tuple[str, ...]
+    first_frames: int
+
+
+class Probed(msgspec.Struct, frozen=True):
+    """The peer tried whether we are there, and got its answer: no call, no stream, nothing follows."""
+
+
+class NotOpened(msgspec.Struct, frozen=True):
+    """The WebSocket was opened and no stream will come of it. `reason` is a slug, `text` what the peer was told."""
+
+    reason: str
+    text: str = ""
+
+
+class PeerError(msgspec.Struct, frozen=True):
+    """The peer reported an error of its own, by the protocol's number. It goes on, or closes by itself."""
+
+    code: int
+
+
+Event = (
+    AdmissionAsked
+    | AudioArrived
+    | Noticed
+    | Ended
+    | Answered
+    | Counted
+    | GapArrived
+    | Continues
+    | Probed
+    | NotOpened
+    | PeerError
+)
 
 
 class SendPing(msgspec.Struct, frozen=True):
@@ -87,5 +147,11 @@ class Reset(msgspec.Struct, frozen=True):
     """Drop the connection without another word: there is nobody to hear one."""
 
 
-Command = SendPing | SendClose | Reset
+class SendText(msgspec.Struct, frozen=True):
+    """Send a text message, whole."""
+
+    text: str
+
+
+Command = SendPing | SendClose | Reset | SendText
 """What a session wants sent. `call.py` turns it into bytes."""

@@ -1,8 +1,8 @@
 """The one place that forks, kills and waits: carries out what `supervisor/policy.py` decides.
 
 Knows no memory, no audio and no configuration: what the service does when a worker dies, when it is ready and every
-100 ms is handed in as `Hooks`. One thread, one `selectors` loop over the signal inbox and the children's report pipes,
-and the policy's deadline as its timeout.
+100 ms is handed in as `Hooks`. One thread, one `selectors` loop over the signal inbox, the children's report pipes and
+their command lines (`command_lines.py`), and the policy's deadline as its timeout.
 
 Invariants: a child's reports are told before its exit; only pids that this object forked and has not reaped are
 signalled, so none can have been reused; each child holds only what is its own
@@ -12,6 +12,7 @@ The lifeline is one pipe for all children: its write end is here and nowhere els
 when this process is gone, however it went.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -19,12 +20,14 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from audiohook.errors import BootError
 from audiohook.net.hygiene import exec_child, fork_child
 from audiohook.net.seat import ReportReader, WorkerSeat
 from audiohook.net.signals import SignalInbox
+from audiohook.supervisor.command_lines import CommandLines
 from audiohook.supervisor.orders import (
     AnnounceReady,
     AnnounceStopping,
@@ -51,6 +54,7 @@ from audiohook.supervisor.orders import (
     WorkerReport,
 )
 from audiohook.supervisor.policy import DESK, Plan, deadline_ns, initial, step
+from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import NS_PER_MS, NS_PER_S
 
 TICK_NS = 100 * NS_PER_MS
@@ -90,7 +94,7 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class DeskCommand:
-    """How the desk is run, and the descriptors that it gets by name besides `lifeline` and `report`."""
+    """How the desk is run, and the descriptors that it gets by name besides `lifeline`, `report` and `commands`."""
 
     argv: tuple[str, ...]
     fds: Mapping[str, int]
@@ -115,6 +119,7 @@ class Arbiter:
         listeners: Sequence[socket.socket],
         worker_main: Callable[[WorkerSeat], int],
         hooks: Hooks,
+        switchboard: Switchboard,
         desk: DeskCommand | None = None,
     ) -> None:
         """`worker_main` runs in the forked child and returns its exit code; `listeners` stay the caller's."""
@@ -129,6 +134,7 @@ class Arbiter:
         self._exit_code: int | None = None
         self._last_tick_fault = ""
         self._selector = selectors.EpollSelector()
+        self._lines = CommandLines(switchboard, self._selector, self._line_dropped)
         self._inbox = SignalInbox()
         self._lifeline_read_fd, self._lifeline_write_fd = os.pipe()
         self._doers: dict[type, Callable[[Any], Input | None]] = {
@@ -165,10 +171,12 @@ class Arbiter:
     def _turn(self, next_tick_ns: int) -> int:
         wake_ns = min(deadline_ns(self._state), next_tick_ns)
         events = self._selector.select(max(wake_ns - time.monotonic_ns(), 0) / NS_PER_S)
-        # The inbox comes last: reaping closes report pipes, and their events of this batch must still be theirs.
+        # The inbox comes last: reaping closes pipes and lines, and their events of this batch must still be theirs.
         for key, _ in events:
-            if key.data is not None:
+            if isinstance(key.data, _Child):
                 self._read_report(key.data)
+            elif key.data is not None:
+                self._guard_line(key.data.place, partial(self._lines.serve, key.data))
         if any(key.data is None for key, _ in events):
             self._take_signals()
         now_ns = time.monotonic_ns()
@@ -190,8 +198,10 @@ class Arbiter:
     # Processes
 
     def _fork_worker(self, command: ForkWorker) -> Input | None:
-        def start(report_fd: int) -> int:
-            seat = WorkerSeat(command.row, command.generation, self._listeners, self._lifeline_read_fd, report_fd)
+        def start(report_fd: int, command_fd: int) -> int:
+            seat = WorkerSeat(
+                command.row, command.generation, self._listeners, self._lifeline_read_fd, report_fd, command_fd
+            )
             return fork_child(lambda: self._worker_main(seat), prepare=self._let_go, report_fd=report_fd)
 
         fault = self._start(command.row, start)
@@ -202,30 +212,33 @@ class Arbiter:
         if desk is None:
             return DeskForkFailed("there is no desk to run")
 
-        def start(report_fd: int) -> int:
-            fds = {**desk.fds, "lifeline": self._lifeline_read_fd, "report": report_fd}
+        def start(report_fd: int, command_fd: int) -> int:
+            fds = {**desk.fds, "lifeline": self._lifeline_read_fd, "report": report_fd, "commands": command_fd}
             return exec_child(desk.argv, fds)
 
         fault = self._start(DESK, start)
         return None if fault is None else DeskForkFailed(fault)
 
-    def _start(self, place: int, start: Callable[[int], int]) -> str | None:
-        """Start a process with a report pipe; return None, or why it could not be started."""
-        try:
-            report_read_fd, report_write_fd = os.pipe()
-        except OSError as error:
-            return str(error)
-        child = _Child(place, 0, report_read_fd)
-        os.set_blocking(report_read_fd, False)
-        # Before the fork, so that `_let_go` closes the child's own read end with the others'.
-        self._selector.register(report_read_fd, selectors.EVENT_READ, child)
-        try:
-            child.pid = start(report_write_fd)
-        except (OSError, BootError) as error:
-            self._close_report(child)
-            return str(error)
-        finally:
-            os.close(report_write_fd)
+    def _start(self, place: int, start: Callable[[int, int], int]) -> str | None:
+        """Start a process with a report pipe and a command line; return None, or why it could not be started."""
+        with contextlib.ExitStack() as theirs:
+            try:
+                report_read_fd, report_write_fd = os.pipe()
+                theirs.callback(os.close, report_write_fd)
+                child = _Child(place, 0, report_read_fd)
+                os.set_blocking(report_read_fd, False)
+                # Before the fork, so that `_let_go` closes the child's own read end with the others'.
+                self._selector.register(report_read_fd, selectors.EVENT_READ, child)
+            except OSError as error:
+                return str(error)
+            try:
+                command_fd = self._lines.open(place)
+                theirs.callback(os.close, command_fd)
+                child.pid = start(report_write_fd, command_fd)
+            except (OSError, BootError) as error:
+                self._close_report(child)
+                self._lines.drop(place)
+                return str(error)
         self._children[child.pid] = child
         return None
 
@@ -273,6 +286,7 @@ class Arbiter:
             if child is not None:
                 del self._children[child.pid]
                 self._close_report(child)
+                self._guard_line(child.place, partial(self._lines.close, child.place))
                 code = os.waitstatus_to_exitcode(status)
                 self._feed(DeskExited(code) if child.place == DESK else ChildExited(child.place, child.pid, code))
 
@@ -298,6 +312,20 @@ class Arbiter:
             os.close(child.report_fd)
             child.report_fd = None
 
+    # Command lines
+
+    def _guard_line(self, place: int, step: Callable[[int], None]) -> None:
+        """Whatever goes wrong with a child's line costs that child its line, and the supervisor nothing."""
+        try:
+            step(time.monotonic_ns())
+        except Exception as error:
+            self._hooks.log("error", f"the command line of {_whose(place)} failed: {_fault(error)}", {})
+            self._lines.drop(place)
+
+    def _line_dropped(self, place: int) -> None:
+        text = f"{_whose(place)} sent what is no command of its kind: its command line is closed"
+        self._hooks.log("error", text, {})
+
     # Moments
 
     def _call_hook(self, hook: Callable[[], None]) -> None:
@@ -308,6 +336,7 @@ class Arbiter:
 
     def _tick(self) -> None:
         try:
+            self._lines.tick(time.monotonic_ns())
             self._hooks.on_tick()
         except Exception as error:
             fault = _fault(error)
@@ -323,6 +352,10 @@ def _report_input(place: int, word: str | None) -> Input:
     if place == DESK:
         return DeskReady() if word is None else DeskReport(word)
     return WorkerReady(place) if word is None else WorkerReport(place, word)
+
+
+def _whose(place: int) -> str:
+    return "the desk" if place == DESK else f"worker {place}"
 
 
 def _fault(error: Exception) -> str:

@@ -7,12 +7,15 @@ import os
 import time
 from typing import Any
 
+from audiohook.control.commands import Command, Reply
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
+from audiohook.memory.cards import TornCard, read_card
 from audiohook.memory.event_ring import EventWriter, encode_event
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.row import Row
 from audiohook.memory.syscalls import futex_wake
+from audiohook.supervisor.switchboard import Whereabouts
 from audiohook.units import NS_PER_S
 
 SILENCE_EVERY_NS = NS_PER_S
@@ -37,28 +40,55 @@ class Chores:
         self.row.pay_bell(time.monotonic_ns())
 
     def tick(self) -> None:
-        """Give a sign of life, pay an owed ring, and once a second silence what ended long enough ago."""
+        """Give a sign of life, pay an owed ring, and once a second silence what ended long enough ago and mark what has no owner."""
         now_ns = time.monotonic_ns()
         self.row.set("heartbeat_ns", now_ns)
         self.row.pay_bell(now_ns)
         if now_ns - self._silenced_ns >= SILENCE_EVERY_NS:
             self._silenced_ns = now_ns
             self._pool.silence_ended(now_ns, self._keep_ended_ns)
+            self._abort(self._pool.mark_dead())
 
     def worker_died(self, number: int) -> int:
         """Mark a reaped worker's streams ABORTED and tell everybody who may wait for them; return how many."""
         row = Row(self._arena, number)
-        row.set("state", layout.ROW_DEAD)
+        if row.get("state") != layout.ROW_FREE:  # it did not leave by itself
+            row.set("state", layout.ROW_DEAD)
         row.set("live", 0)
         row.set("pid", 0)
         died = self._pool.mark_dead(number)
-        for card in died:
-            row.count("streams_ended")
-            row.count("worker_died")
-            self.tell("stream_aborted", stream=card["stream_id"], call=card["call_id"], of_row=number)
-            futex_wake(self._arena.word_address(layout.cursor_word(self._arena.geometry, card["slot"], "commit")))
+        self._abort(died)
         self.tell("worker_gone", of_row=number, aborted=len(died))
         return len(died)
+
+    def _abort(self, died: list[dict[str, Any]]) -> None:
+        """Count and tell of streams that were marked ABORTED, and wake whoever waits for them."""
+        for card in died:
+            row = Row(self._arena, card["row"])
+            row.count("streams_ended")
+            row.count("worker_died")
+            self.tell("stream_aborted", stream=card["stream_id"], call=card["call_id"], of_row=card["row"])
+            futex_wake(self._arena.word_address(layout.cursor_word(self._arena.geometry, card["slot"], "commit")))
+
+    def whereabouts(self, slot: int) -> Whereabouts | None:
+        """Return where a slot's stream is, None if it is over, or the slot is none or cannot be read."""
+        if slot >= self._arena.geometry.slots:
+            return None
+        try:
+            card = read_card(self._arena, slot)
+        except TornCard:
+            return None
+        if card["state"] == layout.PARKED:
+            return Whereabouts(card["epoch"], None)
+        return Whereabouts(card["epoch"], card["row"]) if card["state"] in layout.OWNED_STATES else None
+
+    def command_parked(self, command: Command) -> Reply:
+        """Carry out a command for a PARKED stream, which has no worker."""
+        return command.not_available("the stream is parked: its peer is not connected")
+
+    def commands_refused(self, count: int) -> None:
+        """Count commands that no worker answered."""
+        self.row.count("commands_refused", count)
 
     def set_state(self, arena_state: int, row_state: int) -> None:
         """Say in the header and in the supervisor's row what the service as a whole does."""

@@ -10,6 +10,8 @@ Stands on `wsproto.connection.Connection`, which parses well but promises less t
 - a latch: after a framing error wsproto stays OPEN and swallows what follows. Here the error is one `Failed`, the last
   message;
 - whole messages: wsproto hands out whatever part of a frame has arrived;
+- answers to the last: what came before the peer's close or mistake, be it in the same read, can be answered until our
+  own close is sent. wsproto sends nothing once it has parsed that close, so its `Connection` is not what sends;
 - no exception for what a peer did, and none for sending too late.
 
 Invariants, held by tests/unit/test_wire_frames*.py: the messages do not depend on how TCP cut the bytes; nothing
@@ -62,6 +64,9 @@ _CLOSURES: dict[int, Closure] = {
 
 _NO_RESERVED_BITS = RsvBits(False, False, False)
 
+_SENDERS = {client: FrameProtocol(client, []) for client in (False, True)}
+"""Make frames of messages and pings, for all sockets of one side: a message in one frame leaves no state behind."""
+
 
 class _MessageLimit(Extension):
     """Refuses a data frame by its header if its message would become longer than `max_message_bytes`.
@@ -107,6 +112,7 @@ class WebSocket:
     def __init__(self, client: bool, max_message_bytes: int) -> None:
         """`max_message_bytes` bounds the payload of a message, summed over its fragments."""
         self._connection = Connection(CLIENT if client else SERVER, [_MessageLimit(max_message_bytes)])
+        self._sender = _SENDERS[client]
         # One bytearray and not a list of parts: a million fragments of one byte would cost 40 bytes each in a list.
         self._fragments = bytearray()
         self._close_received = False
@@ -119,7 +125,7 @@ class WebSocket:
 
     @property
     def failed(self) -> bool:
-        """The peer broke the protocol: nothing more is read, and only `close` still sends."""
+        """The peer broke the protocol: nothing more is read. What it asked before can be answered until `close`."""
         return self._failed
 
     def receive_data(self, data: bytes) -> list[Message]:
@@ -171,20 +177,20 @@ class WebSocket:
         return Failed(_CLOSURES.get(event.code, PROTOCOL_ERROR))
 
     def ping(self, payload: bytes = b"") -> bytes:
-        """Return a ping; `payload` is at most 125 bytes. Empty, as all that is sent here, once closing or failed."""
-        return self._sent(events.Ping(payload))
+        """Return a ping; `payload` is at most 125 bytes. Empty, as all that is sent here, once our close was sent."""
+        return bytes(self._sender.ping(payload)) if self._may_send() else b""
 
     def pong(self, payload: bytes) -> bytes:
         """Return the answer to a ping; `payload` is at most 125 bytes."""
-        return self._sent(events.Pong(payload))
+        return bytes(self._sender.pong(payload)) if self._may_send() else b""
 
     def text(self, text: str) -> bytes:
         """Return a text message in one frame."""
-        return self._sent(events.TextMessage(text))
+        return bytes(self._sender.send_data(text)) if self._may_send() else b""
 
     def binary(self, payload: bytes) -> bytes:
         """Return a binary message in one frame."""
-        return self._sent(events.BytesMessage(payload))
+        return bytes(self._sender.send_data(payload)) if self._may_send() else b""
 
     def close(self, code: int | None, reason: str = "") -> bytes:
         """Return a close frame, once: ours, or the answer to the peer's. Empty if one was sent already.
@@ -192,11 +198,11 @@ class WebSocket:
         Without a code there is no reason either. `reason` is cut to 123 bytes of UTF-8 (RFC 6455 section 5.5), never
         within a character.
         """
-        if self._connection.state not in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+        if not self._may_send():
             return b""
         if code is None:
             return self._connection.send(events.CloseConnection(CloseReason.NO_STATUS_RCVD))
         return self._connection.send(events.CloseConnection(code, reason))
 
-    def _sent(self, event: events.Event) -> bytes:
-        return b"" if self.closing or self._failed else self._connection.send(event)
+    def _may_send(self) -> bool:
+        return self._connection.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING)

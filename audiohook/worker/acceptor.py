@@ -20,6 +20,11 @@ ACCEPTS_A_TURN = 16
 LOOK_EVERY_NS = 10 * NS_PER_MS
 """How often the placement rule is asked while nothing is accepted."""
 
+SWEEP_NS = 100 * NS_PER_MS
+"""How often a worker that listens tries its listeners without having been told. EPOLLEXCLUSIVE tells one worker of a
+connection: if that one is stopped or killed before it accepts, nobody else hears of it until the next connection comes
+(test_a_stopped_worker_swallows_nobody in tests/process/test_daemon_worker_killed.py)."""
+
 PAUSE_NS = NS_PER_S
 """How long to stop accepting when the process or the machine has no descriptor or memory left for another socket."""
 
@@ -28,8 +33,6 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 class Acceptor:
     """One worker's side of the listeners. `accepted(socket, address, now_ns)` is told of each new connection."""
-
-    closed = False
 
     def __init__(
         self,
@@ -42,21 +45,25 @@ class Acceptor:
         self._placement = placement
         self._row = row
         self._accepted = accepted
-        self._gates = [(AcceptGate(selector, listener, _Door(self, listener)), listener) for listener in listeners]
+        self._doors = [_Door(self, listener) for listener in listeners]
+        self._gates = [AcceptGate(selector, door.listener, door) for door in self._doors]
         self._looked_ns = 0
+        self._swept_ns = 0
         self._paused_until_ns = 0
 
     def turn(self, now_ns: int) -> int:
         """Open or shut the gates as the rule says; return when it wants to be asked again."""
-        if now_ns - self._looked_ns >= LOOK_EVERY_NS:
-            self.look(now_ns)
+        if now_ns - self._looked_ns >= LOOK_EVERY_NS and self.look(now_ns) and now_ns - self._swept_ns >= SWEEP_NS:
+            self._swept_ns = now_ns
+            for door in self._doors:
+                self.accept(door.listener, now_ns)
         return self._looked_ns + LOOK_EVERY_NS
 
     def look(self, now_ns: int) -> bool:
         """Apply the rule now; return whether this worker listens."""
         self._looked_ns = now_ns
         listens = now_ns >= self._paused_until_ns and self._placement.may_accept(now_ns)
-        for gate, _ in self._gates:
+        for gate in self._gates:
             if listens:
                 gate.open()
             else:
@@ -82,23 +89,29 @@ class Acceptor:
                 return
 
     def retire(self) -> None:
-        """Listen no more, for ever: leave the epoll, then close this process' descriptors of the listeners."""
-        for gate, _ in self._gates:
+        """Listen no more, for ever: leave the epoll, then close this process' descriptors of the listeners.
+
+        A door is closed as well: its event may be in the batch that is being served
+        (tests/process/test_daemon_orphans.py).
+        """
+        for door in self._doors:
+            door.closed = True
+        for gate in self._gates:
             gate.retire()
+        self._doors = []
         self._gates = []
 
 
 class _Door:
     """A listener as a source of the loop."""
 
-    closed = False
-
     def __init__(self, acceptor: Acceptor, listener: socket.socket) -> None:
         self._acceptor = acceptor
-        self._listener = listener
+        self.listener = listener
+        self.closed = False
 
     def on_ready(self, mask: int, now_ns: int) -> None:
-        self._acceptor.accept(self._listener, now_ns)
+        self._acceptor.accept(self.listener, now_ns)
 
     def on_bulk(self, now_ns: int) -> bool:
         return False

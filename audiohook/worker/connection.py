@@ -2,9 +2,10 @@
 
 The adapter of `call.py`'s contract, the only place where a Call meets a socket. Invariants: a connection leaves the
 loop, gives back its slot and closes its socket exactly once, in `drop`; an exception of our own ends this connection
-(1011) and no other.
+(1011) and no other; a Call hears of the time only after everything that has arrived for it.
 """
 
+import contextlib
 import logging
 import selectors
 from collections.abc import Callable
@@ -99,8 +100,14 @@ class Connection:
         self._take(data, now_ns)
 
     def on_bulk(self, now_ns: int) -> bool:
+        if self._socket.has_unsent:
+            # Out of the selector nobody else flushes, and a peer that reads must not be taken for one that stalls.
+            self._socket.flush()
         pending, self._pending = self._pending, b""
         self._take(pending, now_ns)
+        if now_ns >= self._call.deadline_ns:
+            # Here and not by the timer, which finds a portion pending and leaves the judgement to this place.
+            self._guarded(lambda: self._call.on_deadline(now_ns), now_ns)
         if self.closed:
             return False
         data = self._socket.read()
@@ -117,8 +124,13 @@ class Connection:
     def _on_timer(self, now_ns: int) -> None:
         if self.closed or now_ns < self._armed_ns:
             return
+        # First what has arrived, then the time. After a stop of this process (SIGSTOP, a frozen machine) or in a long
+        # turn its timers are served while frames lie unread, and a peer that has answered would be called dead.
+        if not self._in_bulk:
+            self.on_ready(selectors.EVENT_READ, now_ns)
         self._armed_ns = NEVER_NS
-        self._guarded(lambda: self._call.on_deadline(now_ns), now_ns)
+        if not self._in_bulk:
+            self._guarded(lambda: self._call.on_deadline(now_ns), now_ns)
 
     def close(self, why: Closure, now_ns: int) -> None:
         """End the call for a reason of ours."""
@@ -143,12 +155,19 @@ class Connection:
         except Exception:
             # Ours, not the peer's. One call must not take the others with it, and must not be silent about it.
             log.exception("internal error: ending one connection")
-            self._ended = Ended(INTERNAL_ERROR.slug, INTERNAL_ERROR.code, INTERNAL_ERROR.text)
-            self._call.close(INTERNAL_ERROR, now_ns)
-            self._call.events()
-            self.drop(now_ns, reset=True)
+            self._fail(now_ns)
             return
         self._settle(now_ns)
+
+    def _fail(self, now_ns: int) -> None:
+        """Say 1011 (or 503) as far as it can still be said, and go: nothing more is asked of this Call."""
+        self._ended = Ended(INTERNAL_ERROR.slug, INTERNAL_ERROR.code, INTERNAL_ERROR.text)
+        if self._stream is None:
+            self._intake.row.count(INTERNAL_ERROR.slug)
+        with contextlib.suppress(Exception):  # logged once already; it may be the Call itself that is broken
+            self._call.close(INTERNAL_ERROR, now_ns)
+            self._socket.send(self._call.data_to_send())
+        self.drop(now_ns, reset=False)
 
     def _handle(self, events: list[Event], now_ns: int) -> None:
         for event in events:
@@ -186,7 +205,8 @@ class Connection:
             self._ended = Ended(SEND_STALLED.slug)
             self.drop(now_ns, reset=True)
             return
-        if call.reset or (call.finished and not self._socket.has_unsent):
+        if call.reset or call.finished:
+            # Also with bytes unsent: at the end of file the socket stays readable, so waiting would be spinning.
             self.drop(now_ns, reset=call.reset)
             return
         if call.half_closed and not self._half_closed and not self._socket.has_unsent:
@@ -211,5 +231,8 @@ class Connection:
         if not self._in_bulk:
             self._loop.unregister(self._socket)
         self._socket.close(reset=reset)
-        self._end_stream(self._ended, now_ns)
+        try:
+            self._end_stream(self._ended, now_ns)
+        except Exception:
+            log.exception("internal error: the end of one stream")
         self._owner.connection_gone(self)

@@ -13,7 +13,7 @@ from typing import Any
 
 from audiohook.codec.framing import framing_for
 from audiohook.codec.opus import OpusDecoder, OpusError
-from audiohook.errors import NO_DECODER, NO_SLOT, Refusal
+from audiohook.errors import INTERNAL_ERROR, NO_DECODER, NO_SLOT, Refusal
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.cards import read_card, update_card
@@ -73,7 +73,12 @@ class Intake:
         )
         if slot is None:
             return NO_SLOT
-        return StreamIntake(self, slot, stream_id, asked, decoder, source_address)
+        try:
+            return StreamIntake(self, slot, stream_id, asked, decoder, source_address)
+        except Exception:
+            # The ring could not be mapped, say. Nobody else will ever give this slot back while the process lives.
+            self.pool.release(slot, end_reason=INTERNAL_ERROR.slug)
+            raise
 
     def tell(self, kind: str, **fields: Any) -> None:
         """Write an event and wake whoever follows."""
@@ -175,13 +180,19 @@ class StreamIntake:
     def end(self, ended: Ended, now_ns: int) -> None:
         """End the stream: its verdict goes to card, event ring and log, its slot back to the pool."""
         intake = self._intake
-        if self._framing.remainder():
-            self._conceal(now_ns, len(self._framing.remainder()))
-        totals = Timeline(intake.arena, self.slot, read_card(intake.arena, self.slot)).totals()
+        ending: dict[str, int | str] = {
+            "end_reason": ended.reason,
+            "close_code": ended.code or 0,
+            "close_reason": ended.text,
+            "flags": self._flags,
+        }
+        try:
+            if self._framing.remainder():
+                self._conceal(now_ns, len(self._framing.remainder()))
+            totals = Timeline(intake.arena, self.slot, read_card(intake.arena, self.slot)).totals()
+        finally:
+            intake.pool.release(self.slot, **ending)
         seconds = (now_ns - self._opened_ns) / 1e9
-        intake.pool.release(
-            self.slot, end_reason=ended.reason, close_code=ended.code or 0, close_reason=ended.text, flags=self._flags
-        )
         self._row.count("streams_ended")
         self._row.count(ended.reason)
         verdict = {

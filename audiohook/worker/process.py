@@ -3,7 +3,9 @@
 Forked by the supervisor, told `WorkerSeat` and nothing else but the memory and the configuration. Its life is a row of
 the worker table: booting, accepting, draining, gone. Three ways lead to the end:
 
-- SIGTERM: drain. It goes on accepting only to answer 503; it leaves when its last stream ends;
+- SIGTERM: drain. It goes on accepting only to answer 503; it leaves when its last stream has ended and the peers have
+  heard our last words, or HURRY_NS later (leaving at once would reset those who are sending, and with that take the
+  close frame from them: tests/process/test_daemon_stop.py);
 - SIGQUIT: hurry. Every call is ended properly (1012), and it leaves when the peers have answered or two seconds later;
 - the lifeline closes: the supervisor is gone. It stops accepting at once and closes the listeners, else they would
   swallow the next daemon's connections, and then drains with `orphan_seconds` as its deadline.
@@ -33,6 +35,7 @@ from audiohook.net.stream_socket import StreamSocket
 from audiohook.session.context import ContextTerms
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S, milliseconds_ns, seconds_ns
 from audiohook.worker.acceptor import Acceptor
+from audiohook.worker.commands import CommandPort, CommandRecord, not_available
 from audiohook.worker.connection import Connection
 from audiohook.worker.garbage import GarbageTimes
 from audiohook.worker.intake import Intake
@@ -96,11 +99,13 @@ class Worker:
         self.acceptor = Acceptor(
             self.loop.selector, seat.listeners, Placement(arena, seat.row), self.row, self._connected
         )
+        record = CommandRecord(arena, self.row, self.intake.tell)
+        self.commands = CommandPort(seat.command_fd, self.loop, not_available, record)
         self.connections: set[Connection] = set()
         self._garbage = GarbageTimes(time.monotonic_ns())
         self._inbox = SignalInbox()
         self._end_ns = NEVER_NS
-        self._turn_ns = 0
+        self._leaving = False
 
     def run(self) -> None:
         self._inbox.install((signal.SIGTERM, signal.SIGQUIT))
@@ -125,8 +130,10 @@ class Worker:
         """Heartbeat, doorbell, placement, garbage, and whether it is over; return when the next turn must be."""
         row = self.row
         row.set("heartbeat_ns", now_ns)
-        if self._turn_ns:
-            row.observe("turn_ns", now_ns - self._turn_ns)
+        row.observe("turn_ns", self.loop.turn_ns)
+        if self.loop.bulk_turns:
+            row.count("bulk_turns", self.loop.bulk_turns)
+            self.loop.bulk_turns = 0
         bell_ns = row.pay_bell(now_ns)
         look_ns = self.acceptor.turn(now_ns)
         self._garbage.turn(now_ns, idle=self.loop.idle)
@@ -136,7 +143,17 @@ class Worker:
         return min(now_ns + BEAT_NS, look_ns, bell_ns or NEVER_NS, self._end_ns)
 
     def _may_leave(self, now_ns: int) -> bool:
-        return now_ns >= self._end_ns or not any(connection.streaming for connection in self.connections)
+        if not self._leaving and not any(connection.streaming for connection in self.connections):
+            self._leave(now_ns)
+        return now_ns >= self._end_ns or (self._leaving and not self.connections)
+
+    def _leave(self, now_ns: int) -> None:
+        """No stream is left and none will come: let the listeners go, answer who still waits, give all time to read."""
+        self._leaving = True
+        self.acceptor.retire()
+        self._end_ns = min(self._end_ns, now_ns + HURRY_NS)
+        for connection in list(self.connections):
+            connection.close(SHUTDOWN, now_ns)
 
     # ---------------------------------------------------------------------------------------- connections
 

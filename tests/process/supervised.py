@@ -22,6 +22,7 @@ from audiohook.net.seat import WorkerSeat, report_failure, report_ready
 from audiohook.net.signals import SignalInbox
 from audiohook.supervisor.arbiter import Arbiter, DeskCommand, Hooks
 from audiohook.supervisor.policy import Plan
+from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import seconds_ns
 
 
@@ -145,7 +146,12 @@ def mute(seat: WorkerSeat) -> int:
 
 
 def descriptors(seat: WorkerSeat) -> int:
-    named = {"lifeline": seat.lifeline_fd, "report": seat.report_fd, "listener": seat.listeners[0].fileno()}
+    named = {
+        "lifeline": seat.lifeline_fd,
+        "report": seat.report_fd,
+        "commands": seat.command_fd,
+        "listener": seat.listeners[0].fileno(),
+    }
     say("held", row=seat.row, held=held_fds(), named=named)
     return echo(seat)
 
@@ -256,7 +262,9 @@ def supervise(options: argparse.Namespace) -> int:
         threading.Thread(target=threading.Event().wait, daemon=True).start()
     if options.kind == "last_words":
         GATE[:] = os.pipe()
-    code = Arbiter(plan, [listener], WORKERS[options.kind], hooks, command).run()
+    # No memory, so no stream to command; tests/process/commanded.py has both.
+    switchboard = Switchboard(lambda _: None, lambda asked: asked.gone(), lambda _: None)
+    code = Arbiter(plan, [listener], WORKERS[options.kind], hooks, switchboard, command).run()
     say("exit", code=code)
     return code
 

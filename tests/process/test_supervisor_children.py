@@ -6,7 +6,7 @@ import signal
 from tests.process.running import Running, ask
 
 
-def test_worker_holds_its_listener_and_its_two_pipes_and_nothing_of_the_supervisor() -> None:
+def test_worker_holds_its_listener_its_two_pipes_and_its_line_and_nothing_of_the_supervisor() -> None:
     with Running("descriptors", "--workers", "3") as service:
         service.wait_for("ready")
         os.kill(service.pid_of(0), signal.SIGKILL)
@@ -16,8 +16,9 @@ def test_worker_holds_its_listener_and_its_two_pipes_and_nothing_of_the_supervis
             assert event["held"][str(event["named"]["listener"])].startswith("socket:")
         lifelines = {event["held"][str(event["named"]["lifeline"])] for event in held}
         reports = {event["held"][str(event["named"]["report"])] for event in held}
+        lines = {event["held"][str(event["named"]["commands"])] for event in held}
         assert len(lifelines) == 1
-        assert len(reports) == len(held)
+        assert len(reports) == len(lines) == len(held)
         service.signal(signal.SIGTERM)
         assert service.wait_exit() == 0
 
@@ -44,7 +45,7 @@ def test_desk_is_execed_with_the_descriptors_that_it_was_given_and_no_other() ->
     with Running("echo", "--desk", "serves") as service:
         service.wait_for("ready")
         desk = service.wait_for("desk")[0]
-        assert set(desk["fds"]) == {"gift", "lifeline", "report"}
+        assert set(desk["fds"]) == {"gift", "lifeline", "report", "commands"}
         assert set(desk["held"]) == {str(fd) for fd in desk["fds"].values()}
         assert desk["held"][str(desk["fds"]["gift"])] == "/dev/null"
         assert desk["interrupt"], "Ctrl-C goes to the whole group and must not end the desk"

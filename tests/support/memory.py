@@ -47,6 +47,9 @@ class NeverWatched:
     def unwatch(self, slot: int, epoch: int) -> None:
         return
 
+    def check(self) -> None:
+        return
+
 
 class Bench:
     """The memory files of a daemon, mapped as a worker has them (`arena`, `pool`) and as a reader (`reader`)."""

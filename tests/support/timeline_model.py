@@ -103,7 +103,8 @@ class Model:
 
     def audio_from(self, first: int, frames: int) -> tuple[Samples, int, int]:
         """Return up to `frames` of audio from `first` on without gaps, the first frame's place, and the end's."""
-        pieces, place, end, missing = [], first, first, frames
+        pieces: list[Samples] = []
+        place, end, missing = first, first, frames
         for low, high, run in self.between(first, self.length):
             if not missing:
                 break
@@ -124,6 +125,11 @@ class Model:
             if run.is_gap:
                 found.append((low, high - low, run.cause))
         return found
+
+    def ring_samples(self) -> Samples:
+        """Return every sample that lies in the ring, in the order of its bytes, from `ring_base` on, one a row."""
+        stored = [self.samples(run.end - run.stored, run.end).reshape(-1) for run in self.runs]
+        return np.concatenate(stored or [np.zeros(0, np.int16)])
 
     def run_at(self, frame: int) -> Run:
         return self.runs[bisect_right(self.runs, frame, key=lambda run: run.first) - 1]

@@ -36,7 +36,7 @@ IN_A_FILE: list[tuple[str, str, object, str]] = [
         "[hub]\nzzz=1",
         "hub.zzz",
         1,
-        "no such key in [hub]; known: path, read, max_clients, max_watched",
+        "no such key in [hub]; known: path, read, speak, operate, max_clients, max_watched",
     ),
     ("context.paths.'/a'.rate=1", 'context.paths."/a".rate', 1, "no such key of a path; did you mean sample_rate?"),
     (
@@ -129,6 +129,15 @@ IN_A_FILE: list[tuple[str, str, object, str]] = [
         "hub.read[0]",
         "everybody",
         'not a principal; write "user:NAME", "user:UID", "group:NAME", "group:GID" or "any"',
+    ),
+    *(
+        (
+            f"[hub]\n{role}=['everybody']",
+            f"hub.{role}[0]",
+            "everybody",
+            'not a principal; write "user:NAME", "user:UID", "group:NAME", "group:GID" or "any"',
+        )
+        for role in ("speak", "operate")
     ),
     # Impossible together
     *(

@@ -51,7 +51,7 @@ DEFAULTS = {
         "first_audio_ms": 10000,
         "paths": {},
     },
-    "hub": {"path": "", "read": [], "max_clients": 256, "max_watched": 64},
+    "hub": {"path": "", "read": [], "speak": [], "operate": [], "max_clients": 256, "max_watched": 64},
     "log": {"level": "info"},
 }
 

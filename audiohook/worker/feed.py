@@ -1,0 +1,110 @@
+"""From a message of audio to published frames, a way for each codec. Knows a stream's writer, no slot and no session.
+
+A `Feed` is one stream's. Whatever the peer sends, media time advances by whole frames, and nothing is decoded anywhere
+but into the ring.
+"""
+
+from typing import Protocol
+
+from audiohook.codec.framing import framing_for
+from audiohook.codec.l16 import ByteOrder, L16Decoder
+from audiohook.codec.opus import OpusDecoder
+from audiohook.codec.pcmu import PcmuDecoder
+from audiohook.memory import layout
+from audiohook.memory.row import Row
+from audiohook.memory.writer import StreamWriter
+from audiohook.session.events import Media
+
+STEREO_BIT = 0x04
+USUAL_PACKETS_A_SECOND = 50
+
+PCM_PIECE_FRAMES = 800
+"""A long PCM message (8 s are legal) is published in pieces of 0.1 s: the shortest ring must have room for one."""
+
+
+class Feed(Protocol):
+    """Decodes one stream's messages into its ring."""
+
+    def take(self, message: bytes, now_ns: int) -> None:
+        """Decode and publish one message, which is not empty."""
+
+    def finish(self, now_ns: int) -> None:
+        """Publish what is left at the end of the stream, if anything is."""
+
+
+def feed_for(media: Media, writer: StreamWriter, row: Row, byte_order: ByteOrder) -> Feed:
+    """Return a new feed for a stream. Raises OpusError if libopus will not make a decoder."""
+    channels = len(media.channel_names)
+    if media.codec == "opus":
+        return OpusFeed(media, writer, row)
+    return PcmFeed(L16Decoder(channels, byte_order) if media.codec == "l16" else PcmuDecoder(channels), writer, row)
+
+
+class OpusFeed:
+    """Opus packets, cut out of messages by the stream's framing policy; what libopus refuses is concealed."""
+
+    def __init__(self, media: Media, writer: StreamWriter, row: Row) -> None:
+        self._decoder = OpusDecoder(media.rate_hz, len(media.channel_names))
+        self._framing = framing_for(media.framing)
+        self._writer = writer
+        self._row = row
+        self._usual_frames = self._packet_frames = media.rate_hz // USUAL_PACKETS_A_SECOND
+
+    def take(self, message: bytes, now_ns: int) -> None:
+        for packet in self._framing.cut(message):
+            self._decode(packet, now_ns)
+
+    def finish(self, now_ns: int) -> None:
+        """Conceal a packet that never became whole."""
+        if self._framing.remainder():
+            self._conceal(now_ns, len(self._framing.remainder()))
+
+    def _decode(self, packet: bytes, now_ns: int) -> None:
+        row, writer, decoder = self._row, self._writer, self._decoder
+        frames = decoder.decode_into(packet, writer.reserve(decoder.bound_frames))
+        row.count("packets")
+        row.count("wire_bytes", len(packet))
+        row.observe("packet_bytes", len(packet))
+        if frames <= 0:
+            self._conceal(now_ns, len(packet))
+            return
+        writer.publish(frames, layout.DECODED, now_ns, len(packet))
+        row.count("decoded_frames", frames)
+        self._packet_frames = frames
+        if frames != self._usual_frames or packet[0] & STEREO_BIT:
+            row.count("unusual_packets")
+
+    def _conceal(self, now_ns: int, wire_bytes: int) -> None:
+        """Fill in for a packet that could not be decoded, for as long as the last good one was."""
+        frames = self._packet_frames
+        self._decoder.conceal_into(frames, self._writer.reserve(frames))
+        self._writer.publish(frames, layout.CONCEALED, now_ns, wire_bytes)
+        self._row.count("concealed_packets")
+
+
+class PcmFeed:
+    """PCMU or L16: nothing to cut, nothing that can be refused."""
+
+    def __init__(self, decoder: PcmuDecoder | L16Decoder, writer: StreamWriter, row: Row) -> None:
+        self._decoder = decoder
+        self._writer = writer
+        self._row = row
+
+    def take(self, message: bytes, now_ns: int) -> None:
+        row, writer, decoder = self._row, self._writer, self._decoder
+        frames = decoder.frames_in(message)
+        if frames <= PCM_PIECE_FRAMES:
+            pieces = [message]
+        else:
+            piece_bytes = len(message) // frames * PCM_PIECE_FRAMES
+            pieces = [message[at : at + piece_bytes] for at in range(0, len(message), piece_bytes)]
+        row.count("packets")
+        row.count("wire_bytes", len(message))
+        row.observe("packet_bytes", len(message))
+        row.count("decoded_frames", frames)
+        for piece in pieces:
+            written = decoder.decode_into(piece, writer.reserve(decoder.frames_in(piece)))
+            writer.publish(written, layout.DECODED, now_ns, len(piece))
+
+    def finish(self, now_ns: int) -> None:
+        """Nothing is ever held back."""

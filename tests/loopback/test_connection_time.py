@@ -1,0 +1,159 @@
+"""worker/connection.py and time: what has arrived counts before what is late, in the selector and in the bulk lane."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from audiohook.net.loop import BULK_NS
+from audiohook.net.stream_socket import READ_BYTES
+from audiohook.session.context import CLOSE_WAIT_NS
+from audiohook.units import NS_PER_S
+from audiohook.wire.frames import Ping
+from tests.support.calls import DEGRADED_NS, HEARTBEAT_NS, PONG, REQUEST_NS, frame, plain, upgrade
+from tests.support.connections import ConnectionBench, Peer, connections
+from tests.support.tcp import wait_readable
+
+OPUS_SILENCE = b"\xf8\xff\xfe"
+
+
+@pytest.fixture
+def worker() -> Iterator[ConnectionBench]:
+    with connections() as made:
+        yield made
+
+
+def asked(worker: ConnectionBench) -> Peer:
+    """Return a peer to whom a ping has been sent, which it has not answered."""
+    peer = worker.connect().upgraded()
+    worker.skipped_ns += HEARTBEAT_NS
+    worker.until(lambda: peer.messages() == [Ping(b"")], peer)
+    return peer
+
+
+def test_a_peer_that_does_not_answer_is_reset(worker: ConnectionBench) -> None:
+    peer = asked(worker)
+    worker.skipped_ns += HEARTBEAT_NS
+    assert peer.gone().end == "reset"
+    assert worker.card(0)["end_reason"] == "heartbeat_lost"
+    assert (worker.count("heartbeat_lost"), worker.free_slots()) == (1, 4)
+
+
+@pytest.mark.parametrize("stopped_seconds", [4, 5, 7, 60])
+def test_an_answer_that_lies_unread_after_a_stop_of_ours_counts(worker: ConnectionBench, stopped_seconds: int) -> None:
+    """A turn serves its timers first: without a look at the socket the peer would be called dead."""
+    peer = asked(worker).send(frame(b"", PONG))
+    wait_readable(peer.connection._socket)
+    worker.skipped_ns += stopped_seconds * NS_PER_S
+    for _ in range(3):
+        worker.loop.turn()
+    assert peer.connection.streaming
+
+
+def test_audio_that_lies_unread_after_a_stop_of_ours_is_no_silence(worker: ConnectionBench) -> None:
+    peer = worker.connect().upgraded().send(frame(OPUS_SILENCE))
+    worker.until(lambda: worker.count("packets") == 1)
+    peer.send(frame(OPUS_SILENCE))
+    wait_readable(peer.connection._socket)
+    worker.skipped_ns += DEGRADED_NS + NS_PER_S
+    for _ in range(3):
+        worker.loop.turn()
+    assert (worker.count("packets"), worker.count("degraded")) == (2, 0)
+
+
+def test_a_backlog_that_waits_in_the_bulk_lane_is_a_sign_of_life(worker: ConnectionBench) -> None:
+    peer = asked(worker)
+    packet = frame(OPUS_SILENCE)
+    peer.send(packet * (3 * READ_BYTES // len(packet)))
+    worker.until(lambda: worker.loop.bulk_waiting == 1)
+    worker.skipped_ns += HEARTBEAT_NS
+    worker.until(lambda: worker.loop.bulk_waiting == 0)
+    assert peer.connection.streaming
+    assert worker.count("degraded") == 0
+
+
+class Slow:
+    """Another source in the bulk lane, each portion of which takes the lane's whole time."""
+
+    closed = False
+
+    def __init__(self, worker: ConnectionBench) -> None:
+        self._worker = worker
+        self.portions = 0
+
+    def on_ready(self, mask: int, now_ns: int) -> None:
+        raise AssertionError("not in the selector")
+
+    def on_bulk(self, now_ns: int) -> bool:
+        self.portions += 1
+        self._worker.skipped_ns += 2 * BULK_NS
+        return True
+
+
+def test_nobody_is_judged_while_waiting_for_his_turn_in_the_bulk_lane(worker: ConnectionBench) -> None:
+    peer = asked(worker)
+    packet = frame(OPUS_SILENCE)
+    slow = Slow(worker)
+    worker.loop.join_bulk(slow)
+    peer.send(packet * (3 * READ_BYTES // len(packet)))
+    worker.until(lambda: worker.loop.bulk_waiting == 2)
+    worker.skipped_ns += HEARTBEAT_NS
+    portions, packets = slow.portions, worker.count("packets")
+    while worker.count("packets") == packets:
+        worker.loop.turn()
+        assert peer.connection.streaming
+    assert slow.portions > portions, "a whole turn went by before its own"
+
+
+def test_a_flood_does_not_put_the_end_off(worker: ConnectionBench) -> None:
+    """Deadlines are met in the bulk lane too: a peer that never stops sending cannot stay for ever."""
+    peer = worker.connect().send(plain("GET", "/healthz"))
+    worker.until(lambda: b"200" in peer.received, peer)
+
+    def flooded() -> bool:
+        try:
+            peer.socket.send(bytes(16 * READ_BYTES))
+        except (BlockingIOError, ConnectionError):
+            pass
+        return worker.loop.bulk_waiting == 1 or not worker.connections
+
+    worker.until(flooded)
+    assert worker.connections
+    worker.skipped_ns += CLOSE_WAIT_NS
+    worker.until(lambda: flooded() and not worker.connections)
+
+
+def test_pings_go_out_to_a_peer_that_floods(worker: ConnectionBench) -> None:
+    peer = worker.connect().upgraded()
+    packet = frame(OPUS_SILENCE)
+    burst = packet * (4 * READ_BYTES // len(packet))
+    peer.send(burst)
+    worker.until(lambda: worker.loop.bulk_waiting == 1)
+    worker.skipped_ns += HEARTBEAT_NS
+    peer.send(burst)
+    worker.until(lambda: Ping(b"") in peer.messages(), peer)
+
+
+def test_a_request_that_lies_unread_after_a_stop_of_ours_is_in_time(worker: ConnectionBench) -> None:
+    peer = worker.connect().send(upgrade())
+    wait_readable(peer.connection._socket)
+    worker.skipped_ns += REQUEST_NS + NS_PER_S
+    worker.until(lambda: b"\r\n\r\n" in peer.received, peer)
+    assert peer.answer().accepted
+
+
+def test_timers_do_not_pile_up(worker: ConnectionBench) -> None:
+    """A packet moves no timer; a stream keeps a handful, however long it lasts."""
+    peer = worker.connect().upgraded()
+    for number in range(80):
+        peer.send(frame(OPUS_SILENCE))
+        worker.until(lambda number=number: worker.count("packets") > number)
+        worker.skipped_ns += NS_PER_S
+    assert len(worker.loop._timers) <= 5
+
+
+def test_publish_latency_is_observed_once_a_read(worker: ConnectionBench) -> None:
+    peer = worker.connect().upgraded()
+    before = sum(worker.histogram("publish_ns").values())
+    peer.send(frame(OPUS_SILENCE) * 5)
+    worker.until(lambda: worker.count("packets") == 5)
+    assert 1 <= sum(worker.histogram("publish_ns").values()) - before <= 5
