@@ -12,7 +12,8 @@ A Call goes through four phases: the request, the question for admission, the se
 said; the peer's end is awaited for CLOSE_WAIT_NS, so that its unread bytes do not turn our last words into a reset).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -25,8 +26,21 @@ from audiohook.errors import (
     Closure,
     Refusal,
 )
-from audiohook.session.context import CLOSE_WAIT_NS, ContextSession, ContextTerms, State, identify
-from audiohook.session.events import AdmissionAsked, Answered, Command, Event, SendClose, SendPing
+from audiohook.session.audiohook2 import AudioHook2Session
+from audiohook.session.audiohook2_terms import DIALECT as AUDIOHOOK2
+from audiohook.session.audiohook2_terms import SESSION_HEADER, AudioHook2Terms, greet
+from audiohook.session.context import CLOSE_WAIT_NS, DIALECT, ContextSession, ContextTerms, identify
+from audiohook.session.events import (
+    AccessAsked,
+    AdmissionAsked,
+    Answered,
+    Command,
+    Event,
+    Identity,
+    SendClose,
+    SendPing,
+    SendText,
+)
 from audiohook.units import NEVER_NS
 from audiohook.wire.frames import CloseReceived, Failed, Message, Ping, WebSocket
 from audiohook.wire.request import (
@@ -41,6 +55,9 @@ from audiohook.wire.request import (
 
 HEALTH_TARGET = "/healthz"
 
+Session = ContextSession | AudioHook2Session
+Outcome = TypeVar("Outcome")
+
 
 class Terms(msgspec.Struct):
     """What all Calls of a worker are held to. `draining` is the one field that changes: the worker sets it."""
@@ -48,9 +65,11 @@ class Terms(msgspec.Struct):
     max_request_bytes: int
     max_headers: int
     request_ns: int
-    max_message_bytes: int
+    max_message_bytes: Mapping[str, int]
+    """By dialect."""
     context: ContextTerms
     paths: Mapping[str, ContextTerms]
+    audiohook2: AudioHook2Terms
     draining: bool = False
 
     def context_for(self, target: str) -> ContextTerms:
@@ -67,9 +86,10 @@ class Call:
         )
         self._key = ""
         self._waiting = b""
-        self._context = terms.context
+        self._wish: tuple[Identity | Request, ContextTerms] | None = None
+        self._refusal: Refusal | None = None
         self._socket: WebSocket | None = None
-        self._session: ContextSession | None = None
+        self._session: Session | None = None
         self._out = bytearray()
         self._events: list[Event] = []
         self.deadline_ns = now_ns + terms.request_ns
@@ -96,13 +116,13 @@ class Call:
                 self._waiting = self._reader.trailing()
                 self._reader = None
                 self._take_request(answer, now_ns)
-        elif self._key:
+        elif self._key and self._refusal is None:
             self._waiting += data
 
     def receive_eof(self, now_ns: int) -> None:
         """Take the end of what the peer sends."""
         if self._session is not None:
-            self._session.receive_eof()
+            self._session.receive_eof(now_ns)
             self._serve_session(now_ns)
         elif self._reader is not None:
             refusal = self._reader.receive_eof()
@@ -119,6 +139,8 @@ class Call:
             return
         elif self._reader is not None:
             self.refuse(REQUEST_TIMEOUT, now_ns)
+        elif self._refusal is not None:
+            self.refuse(self._refusal, now_ns)
         else:
             self._finish()
 
@@ -133,20 +155,66 @@ class Call:
         elif self._reader is not None or self._key:
             self.refuse(DRAINING if why is SHUTDOWN else Refusal(why.slug, 503, why.text), now_ns)
 
-    def admit(self, now_ns: int) -> None:
-        """Answer `AdmissionAsked`: there is room; the stream begins."""
+    def let_in(self, now_ns: int) -> None:
+        """Answer `AccessAsked`: the peer may enter."""
+        wish = self._wish
+        if wish is None:
+            return
+        asked, context = wish
+        if isinstance(asked, Identity):
+            self._events.append(AdmissionAsked(asked, context.media()))
+            return
+        greeting = greet(asked)
+        if isinstance(greeting, Refusal):
+            self.refuse(greeting, now_ns)
+        else:
+            # This dialect says who calls in its first message: the WebSocket is opened before there is a stream.
+            self._open(AudioHook2Session(self._terms.audiohook2, greeting, now_ns), AUDIOHOOK2, now_ns)
+
+    def keep_out(self, refusal: Refusal, delay_ns: int, now_ns: int) -> None:
+        """Answer `AccessAsked`: the peer may not, and hears so only after `delay_ns`, whatever was wrong."""
+        self._refusal = refusal
+        self._wish = None
+        self.deadline_ns = now_ns + delay_ns
+
+    def admit(self, now_ns: int, continues_from_frames: int | None = None) -> None:
+        """Answer `AdmissionAsked`: there is room; the stream begins.
+
+        `continues_from_frames` is how far the stream reaches that this one continues, if it does.
+        """
+        if isinstance(self._session, AudioHook2Session):
+            self._session.admit(now_ns, continues_from_frames)
+            self._serve_session(now_ns)
+        elif self._wish is not None:
+            self._open(ContextSession(self._wish[1], now_ns), DIALECT, now_ns)
+
+    def refuse(self, refusal: Refusal, now_ns: int) -> None:
+        """Answer the request, or `AdmissionAsked`, with a refusal in the way that the phase knows."""
+        if isinstance(self._session, AudioHook2Session):
+            self._session.refuse(refusal, now_ns)
+            self._serve_session(now_ns)
+        else:
+            self._answer(refusal_bytes(refusal), refusal.slug, now_ns)
+
+    def ask(self, act: Callable[[Session], Outcome], now_ns: int) -> Outcome | None:
+        """Let `act` ask something of the session and do what comes of it; None if no session is open."""
+        if self._session is None:
+            return None
+        outcome = act(self._session)
+        self._serve_session(now_ns)
+        return outcome
+
+    def _open(self, session: Session, dialect: str, now_ns: int) -> None:
+        """Send the 101, and hand the session what the peer sent without waiting for it."""
         self._out += accept_bytes(self._key)
         self._key = ""
-        self._socket = WebSocket(client=False, max_message_bytes=self._terms.max_message_bytes)
-        self._session = ContextSession(self._context, now_ns)
-        self.deadline_ns = self._session.deadline_ns
+        self._wish = None
+        self._socket = WebSocket(client=False, max_message_bytes=self._terms.max_message_bytes[dialect])
+        self._session = session
+        self.deadline_ns = session.deadline_ns
         waiting, self._waiting = self._waiting, b""
         if waiting:
             self.receive_data(waiting, now_ns)
-
-    def refuse(self, refusal: Refusal, now_ns: int) -> None:
-        """Answer the request with a refusal, `AdmissionAsked` included."""
-        self._answer(refusal_bytes(refusal), refusal.slug, now_ns)
 
     # ---------------------------------------------------------------------------------------- output
 
@@ -168,30 +236,40 @@ class Call:
     @property
     def streaming(self) -> bool:
         """Whether a stream was admitted that has not ended."""
-        return self._session is not None and self._session.state not in (State.CLOSING, State.OVER)
+        return self._session is not None and self._session.streaming
 
     # ---------------------------------------------------------------------------------------- phases
 
     def _take_request(self, request: Request, now_ns: int) -> None:
         if is_upgrade(request):
-            key = upgrade_key(request)
-            identity = identify(request) if isinstance(key, str) else key
-            if isinstance(key, Refusal):
-                self.refuse(key, now_ns)
-            elif isinstance(identity, Refusal):
-                self.refuse(identity, now_ns)
-            elif self._terms.draining:
-                self.refuse(DRAINING, now_ns)
-            else:
-                self._key = key
-                self._context = self._terms.context_for(request.target)
-                self._events.append(AdmissionAsked(identity, self._context.media()))
+            self._take_upgrade(request, now_ns)
         else:
             answer, kind = self._plain_answer(request)
             if request.method == "HEAD":
                 # RFC 9110 section 9.3.2: the same head, content-length and all, without the content.
                 answer = answer[: answer.index(b"\r\n\r\n") + 4]
             self._answer(answer, kind, now_ns)
+
+    def _take_upgrade(self, request: Request, now_ns: int) -> None:
+        """Check the handshake and find the dialect; then ask whether this peer may enter.
+
+        Whether it may is asked before the headers that say who it is are looked at in `audiohook2`: a stranger learns
+        nothing but 401 there.
+        """
+        key = upgrade_key(request)
+        if isinstance(key, Refusal):
+            self.refuse(key, now_ns)
+            return
+        dialect = AUDIOHOOK2 if request.count(SESSION_HEADER) else DIALECT
+        asked = request if dialect is AUDIOHOOK2 else identify(request)
+        if isinstance(asked, Refusal):
+            self.refuse(asked, now_ns)
+        elif self._terms.draining:
+            self.refuse(DRAINING, now_ns)
+        else:
+            self._key = key
+            self._wish = (asked, self._terms.context_for(request.target))
+            self._events.append(AccessAsked(dialect, request))
 
     def _plain_answer(self, request: Request) -> tuple[bytes, str]:
         """Return the answer to a request that is no upgrade, and the word it is counted under."""
@@ -206,29 +284,33 @@ class Call:
         self._out += data
         self._reader = None
         self._key = ""
+        self._wish = self._refusal = None
         self._waiting = b""
         self._events.append(Answered(kind))
         self._linger(now_ns)
 
     def _receive_messages(self, messages: list[Message], now_ns: int) -> None:
-        session = self._session
-        if session is None:
-            return
+        """Give the session its messages; whatever it answers to one goes out before the next one is looked at."""
         for message in messages:
+            session = self._session
+            if session is None:
+                return
             if type(message) is bytes:
                 session.receive_audio(message, now_ns)
             else:
                 self._receive_other(session, message, now_ns)
-        if session.events or session.commands or session.state is State.OVER:
+                self._serve_session(now_ns)
+        session = self._session
+        if session is not None and (session.events or session.commands or session.over):
             self._serve_session(now_ns)
 
-    def _receive_other(self, session: ContextSession, message: Message, now_ns: int) -> None:
+    def _receive_other(self, session: Session, message: Message, now_ns: int) -> None:
         if isinstance(message, str):
-            session.receive_text(now_ns)
+            session.receive_text(message, now_ns)
         elif isinstance(message, Failed):
             session.close(message.closure, now_ns)
         elif isinstance(message, CloseReceived):
-            session.receive_close(message.code, message.reason)
+            session.receive_close(message.code, message.reason, now_ns)
             self._send_close(message.code, "")
         else:
             session.receive_control(now_ns)
@@ -248,13 +330,16 @@ class Call:
         if self.finished:
             return
         self.deadline_ns = session.deadline_ns
-        if session.state is State.OVER:
+        if session.over:
             self._linger(now_ns)
 
     def _obey(self, command: Command) -> None:
         if isinstance(command, SendPing):
             if self._socket is not None:
                 self._out += self._socket.ping()
+        elif isinstance(command, SendText):
+            if self._socket is not None:
+                self._out += self._socket.text(command.text)
         elif isinstance(command, SendClose):
             self._send_close(command.code, command.text)
         else:
@@ -277,5 +362,6 @@ class Call:
         self._socket = None
         self._reader = None
         self._key = ""
+        self._wish = self._refusal = None
         self.finished = True
         self.deadline_ns = NEVER_NS

@@ -72,6 +72,8 @@ METHOD_NOT_ALLOWED = Refusal("method_not_allowed", 405, "only GET is served here
 NO_SLOT = Refusal("no_slot", 503, "all streams are in use")
 DRAINING = Refusal("draining", 503, "shutting down")
 NO_DECODER = Refusal("no_decoder", 503, "no decoder could be made")
+UNAUTHORIZED = Refusal("unauthorized", 401, "unauthorized")
+FORBIDDEN_ADDRESS = Refusal("forbidden_address", 403, "forbidden")
 
 REFUSALS = (
     HEADER_MISSING,
@@ -86,6 +88,8 @@ REFUSALS = (
     NO_SLOT,
     DRAINING,
     NO_DECODER,
+    UNAUTHORIZED,
+    FORBIDDEN_ADDRESS,
 )
 
 PROTOCOL_ERROR = Closure("protocol_error", 1002, "protocol error")
@@ -95,6 +99,12 @@ SHUTDOWN = Closure("shutdown", 1012, "service restart")
 HEARTBEAT_LOST = Closure("heartbeat_lost", None, "no answer to a ping")
 SEND_STALLED = Closure("send_stalled", None, "peer does not read what is sent to it")
 INTERNAL_ERROR = Closure("internal_error", 1011, "internal error")
+PROXY_MALFORMED = Closure("proxy_malformed", None, "no PROXY header where one is wanted")
+BAD_MESSAGE = Closure("bad_message", 1008, "a message against the protocol")
+FOREIGN_ORGANIZATION = Closure("foreign_organization", 1008, "another organization")
+OPEN_TIMEOUT = Closure("open_timeout", 1008, "no open in time")
+IDLE_TIMEOUT = Closure("idle_timeout", 1008, "neither ping nor audio")
+DISCONNECTED = Closure("disconnected", 1000, "disconnected")
 
 CLOSURES = (
     PROTOCOL_ERROR,
@@ -104,6 +114,12 @@ CLOSURES = (
     HEARTBEAT_LOST,
     SEND_STALLED,
     INTERNAL_ERROR,
+    PROXY_MALFORMED,
+    BAD_MESSAGE,
+    FOREIGN_ORGANIZATION,
+    OPEN_TIMEOUT,
+    IDLE_TIMEOUT,
+    DISCONNECTED,
 )
 
 PEER_CLOSED = "peer_closed"

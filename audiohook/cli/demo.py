@@ -34,9 +34,7 @@ VAR = Path("var")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="make run", description="Places eight calls and verifies every sample."
-    )
+    parser = argparse.ArgumentParser(prog="make run", description="Places eight calls and verifies every sample.")
     parser.add_argument("--seconds", type=float, help="end by itself after so long (default: until Ctrl-C)")
     options = parser.parse_args(arguments)
     recordings = VAR / "recordings"

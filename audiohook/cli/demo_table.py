@@ -36,9 +36,7 @@ def render_table(hub: audiohook.Hub, elapsed_seconds: float, verified: int) -> l
             f"{stream.state:<8} {totals.length / stream.sample_rate:>8.1f}  {totals.concealed:>9}  "
             f"{bar:<{LEVEL_COLUMNS}} {level:>5.0f} dB"
         )
-    lines.append(
-        f"{elapsed_seconds:.0f} s, {verified:,} samples read back and verified. Ctrl-C ends the calls."
-    )
+    lines.append(f"{elapsed_seconds:.0f} s, {verified:,} samples read back and verified. Ctrl-C ends the calls.")
     return lines
 
 

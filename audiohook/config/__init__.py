@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from audiohook.config.address import Address, parse_address
     from audiohook.config.effective import worker_count
+    from audiohook.config.keys import KeysFile
     from audiohook.config.loading import load
     from audiohook.config.paths import default_hub_path, default_path, hub_path
     from audiohook.config.principals import Principals, resolve_principals
@@ -24,6 +25,7 @@ __all__ = [
     "ContextPath",
     "Http",
     "Hub",
+    "KeysFile",
     "Log",
     "Memory",
     "Principals",
@@ -57,6 +59,7 @@ _HOMES = {
     "Log": "schema",
     "Memory": "schema",
     "Server": "schema",
+    "KeysFile": "keys",
 }
 
 

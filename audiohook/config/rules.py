@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from audiohook.auth.addresses import AddressList
 from audiohook.config.address import parse_address
 from audiohook.config.complaint import dotted, refused
 from audiohook.config.effective import worker_count
@@ -16,6 +17,7 @@ from audiohook.config.principals import resolve_principals
 from audiohook.config.schema import HUB_PATH_BYTES, LARGEST_FIXED_PACKET_BYTES, WORKER_ROWS, Config
 
 _FIXED = re.compile(r"fixed:([1-9][0-9]{0,3})")
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _URL_PATH = re.compile(r'/[!"$->@-~]*')  # visible ASCII but ? and #
 
 
@@ -59,8 +61,25 @@ def _check_principals(file: str, key: str, entries: list[str]) -> None:
     resolve_principals(entries, file, key)
 
 
+def _check_networks(file: str, key: str, entries: list[str]) -> None:
+    for index, text in enumerate(entries):
+        try:
+            AddressList([text])
+        except ValueError:
+            remedy = 'not a network; write one such as "192.0.2.0/24", "2001:db8::/32" or "192.0.2.7"'
+            raise refused(file, f"{key}[{index}]", text, remedy) from None
+
+
+def _check_header_name(file: str, key: str, name: str) -> None:
+    if _HEADER_NAME.fullmatch(name) is None:
+        raise refused(file, key, name, 'not a header name in lower case; write one such as "x-audiohook-secret"')
+
+
 VALUE_RULES: Mapping[str, Callable[[str, str, Any], None]] = {
     "server.listen": _check_listen,
+    "server.allow": _check_networks,
+    "server.trusted_proxies": _check_networks,
+    "auth.secret_header": _check_header_name,
     "context.framing": check_framing,
     "hub.path": _check_hub_path,
     "hub.read": _check_principals,
@@ -76,6 +95,10 @@ def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
     """
     _check_worker_rows(config, origins)
     _check_listeners(config, origins.get("server.listen", "defaults"))
+    if config.server.proxy_protocol and not config.server.trusted_proxies:
+        file = origins.get("server.proxy_protocol", "defaults")
+        remedy = "needs server.trusted_proxies: only their PROXY headers are believed"
+        raise refused(file, "server.proxy_protocol", True, remedy)
 
 
 def _check_worker_rows(config: Config, origins: Mapping[str, str]) -> None:
@@ -104,9 +127,11 @@ def _check_listeners(config: Config, file: str) -> None:
         first = places.setdefault((address.host, address.port), index)
         if first != index:
             raise refused(file, key, text, f"the same address as server.listen[{first}]; name each once")
-        if not address.loopback and not config.server.allow_anonymous:
+        guarded = config.server.trusted_proxies and (config.auth.keys_file or config.server.allow)
+        if not address.loopback and not guarded and not config.server.allow_anonymous:
             remedy = (
-                "not a loopback address, and nothing authenticates peers yet; listen on 127.0.0.1, [::1] or localhost, "
+                "not a loopback address, so a proxy that ends TLS (server.trusted_proxies) and somebody to say who may "
+                "call (auth.keys_file or server.allow) are needed; set them, listen on 127.0.0.1, [::1] or localhost, "
                 "or set server.allow_anonymous = true to let anybody who reaches this address place calls"
             )
             raise refused(file, key, text, remedy)

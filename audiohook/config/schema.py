@@ -10,6 +10,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from audiohook.config.meta import meta
+from audiohook.config.schema_peers import AudioHook2, Auth
+
 WORKER_ROWS = 120
 """Rows of the worker table, generations included (memory.md, "Arena")."""
 
@@ -21,11 +24,6 @@ HUB_PATH_BYTES = 107
 
 _DAY_S = 86_400
 _HOUR_MS = 3_600_000
-
-
-def _meta(unit: str, sentence: str, ge: float | None = None, le: float | None = None) -> msgspec.Meta:
-    """Return a field's metadata. `unit` is "none" for what is not a quantity; `ge` and `le` are inclusive."""
-    return msgspec.Meta(ge=ge, le=le, description=sentence, extra={"unit": unit})
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +41,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = msgspec.field(default_factory=lambda: ["127.0.0.1:8443"])
     workers: Annotated[
         int,
-        _meta(
+        meta(
             "processes",
             "Worker processes; 0 means one for each CPU of the affinity mask, and workers times (max_generations + 1) "
             f"may not exceed the {WORKER_ROWS} rows of the worker table.",
@@ -53,7 +51,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
     backlog: Annotated[
         int,
-        _meta(
+        meta(
             "connections",
             "Connections that the kernel queues on each address until a worker accepts them; beyond it, or beyond "
             "net.core.somaxconn, which caps it, the kernel drops new ones and the peer has to try again.",
@@ -63,7 +61,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 4096
     drain_seconds: Annotated[
         float,
-        _meta(
+        meta(
             "seconds",
             "How long calls may go on after SIGTERM; those that are still open then are closed with 1012, and 0 closes "
             "them at once.",
@@ -73,7 +71,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 60.0
     orphan_seconds: Annotated[
         float,
-        _meta(
+        meta(
             "seconds",
             "How long a worker whose supervisor is gone keeps its calls; then it ends them and itself, and 0 ends them "
             "at once.",
@@ -83,7 +81,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 14_400.0
     boot_seconds: Annotated[
         float,
-        _meta(
+        meta(
             "seconds",
             "How long a new worker may take until it accepts; one that needs longer has failed to boot.",
             0.1,
@@ -92,7 +90,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 20.0
     max_generations: Annotated[
         int,
-        _meta(
+        meta(
             "generations",
             "Generations of workers that may be alive at once; the worker table keeps room for one more, see workers.",
             1,
@@ -101,10 +99,34 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 3
     allow_anonymous: Annotated[
         bool,
-        _meta(
+        meta(
             "none",
-            "Whether addresses beyond loopback may be listened on although nothing authenticates peers yet: true lets "
-            "anybody who reaches the port place calls.",
+            "Whether addresses beyond loopback may be listened on without trusted_proxies (which end TLS) and without "
+            "auth.keys_file or server.allow: true lets anybody who reaches the port place calls, in the clear.",
+        ),
+    ] = False
+    allow: Annotated[
+        list[str],
+        msgspec.Meta(
+            max_length=256,
+            description='Networks that may place calls, such as "192.0.2.0/24"; others get 403, and empty means all.',
+            extra={"unit": "none"},
+        ),
+    ] = []
+    trusted_proxies: Annotated[
+        list[str],
+        msgspec.Meta(
+            max_length=256,
+            description="Networks of proxies, which end TLS, and whose X-Forwarded-For and PROXY headers are believed.",
+            extra={"unit": "none"},
+        ),
+    ] = []
+    proxy_protocol: Annotated[
+        bool,
+        meta(
+            "none",
+            "Whether connections from trusted_proxies begin with a PROXY protocol v2 header; one that does not is "
+            "dropped.",
         ),
     ] = False
 
@@ -114,7 +136,7 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     streams: Annotated[
         int,
-        _meta(
+        meta(
             "streams",
             "Streams that have room at once; all their memory is allocated at the start, which fails if there is too "
             "little, and one stream more is refused with 503.",
@@ -125,7 +147,7 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 256
     ring_seconds: Annotated[
         float,
-        _meta(
+        meta(
             "seconds",
             "How much of a stream's newest audio stays readable; a reader that falls further behind is told how many "
             "frames it lost.",
@@ -135,7 +157,7 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 30.0
     keep_ended_seconds: Annotated[
         float,
-        _meta(
+        meta(
             "seconds",
             "How long an ended stream stays readable, unless a new one needs its place; then its samples are zeroed, "
             "and 0 zeroes them at once.",
@@ -145,7 +167,7 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 60.0
     events_per_worker: Annotated[
         int,
-        _meta(
+        meta(
             "events",
             "Lifecycle events that each worker's event ring holds; the oldest is overwritten by the next, and a "
             "reader that was lapped is told how many it lost.",
@@ -160,7 +182,7 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     max_request_bytes: Annotated[
         int,
-        _meta(
+        meta(
             "bytes",
             "Largest request head (request line and headers); a larger one is answered with 431.",
             1024,
@@ -169,11 +191,11 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 16_384
     max_headers: Annotated[
         int,
-        _meta("headers", "Most headers that a request may have; one with more is answered with 431.", 10, 10_000),
+        meta("headers", "Most headers that a request may have; one with more is answered with 431.", 10, 10_000),
     ] = 100
     request_seconds: Annotated[
         float,
-        _meta(
+        meta(
             "seconds",
             "Deadline for the complete request, counted from when the connection is accepted; a later one is answered "
             "with 408.",
@@ -188,11 +210,11 @@ class ContextPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sample_rate: Annotated[
         Literal[8000, 16000] | None,
-        _meta("Hz", "Rate that packets are decoded to on this path; left out, the one of [context]."),
+        meta("Hz", "Rate that packets are decoded to on this path; left out, the one of [context]."),
     ] = None
     framing: Annotated[
         str | None,
-        _meta("none", "Framing policy on this path; left out, the one of [context]."),
+        meta("none", "Framing policy on this path; left out, the one of [context]."),
     ] = None
 
 
@@ -201,11 +223,11 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sample_rate: Annotated[
         Literal[8000, 16000],
-        _meta("Hz", "Rate that packets are decoded to; any Opus packet can be decoded to either."),
+        meta("Hz", "Rate that packets are decoded to; any Opus packet can be decoded to either."),
     ] = 16_000
     framing: Annotated[
         str,
-        _meta(
+        meta(
             "none",
             'How messages become packets: "message" takes each message as one packet, "fixed:N" cuts their bytes into '
             f"packets of N (1 to {LARGEST_FIXED_PACKET_BYTES}) whatever the messages' bounds, and conceals what is "
@@ -214,7 +236,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "message"
     max_message_bytes: Annotated[
         int,
-        _meta(
+        meta(
             "bytes",
             "Largest WebSocket message; a larger one is answered with close code 1009 before it is buffered.",
             LARGEST_FIXED_PACKET_BYTES + 1,
@@ -223,7 +245,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1_048_576
     heartbeat_ms: Annotated[
         int,
-        _meta(
+        meta(
             "milliseconds",
             "Time between WebSocket pings; a peer from which nothing has come when the next one is due is dead, and "
             "its connection is reset.",
@@ -233,7 +255,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 4000
     degraded_ms: Annotated[
         int,
-        _meta(
+        meta(
             "milliseconds",
             "Time without a packet, after a first one, until the stream is DEGRADED; the connection stays.",
             10,
@@ -242,7 +264,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 5000
     first_audio_ms: Annotated[
         int,
-        _meta(
+        meta(
             "milliseconds",
             "Time for the first packet; without one by then the event no_audio is written, and the connection stays.",
             10,
@@ -251,7 +273,7 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 10_000
     paths: Annotated[
         dict[str, ContextPath],
-        _meta(
+        meta(
             "none",
             "Sample rate and framing by URL path, each key a whole path that starts with a slash; a path without an "
             "entry has the values above.",
@@ -269,7 +291,7 @@ class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     path: Annotated[
         str,
-        _meta(
+        meta(
             "none",
             "The hub's socket; empty means $RUNTIME_DIRECTORY/hub.sock, else $XDG_RUNTIME_DIR/audiohook/hub.sock, else "
             f"var/run/hub.sock, and more than {HUB_PATH_BYTES} bytes are refused.",
@@ -277,7 +299,7 @@ class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
     read: Annotated[
         list[str],
-        _meta(
+        meta(
             "none",
             'Who may attach as a reader beside the daemon\'s own user and root: "user:NAME", "user:UID", "group:NAME", '
             '"group:GID" or "any"; anybody else is refused.',
@@ -285,7 +307,7 @@ class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = []
     speak: Annotated[
         list[str],
-        _meta(
+        meta(
             "none",
             "Who may send events (transcripts, agent assist) back to the platform, written like read; a role of its "
             "own, beside the daemon's own user and root.",
@@ -293,7 +315,7 @@ class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = []
     operate: Annotated[
         list[str],
-        _meta(
+        meta(
             "none",
             "Who may command calls (pause, resume, disconnect, mask, hold, end), written like read; a role of its own, "
             "beside the daemon's own user and root.",
@@ -301,11 +323,11 @@ class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = []
     max_clients: Annotated[
         int,
-        _meta("clients", "Clients that may be connected to the hub at once; one more is refused.", 1, 8192),
+        meta("clients", "Clients that may be connected to the hub at once; one more is refused.", 1, 8192),
     ] = 256
     max_watched: Annotated[
         int,
-        _meta(
+        meta(
             "streams",
             "Streams that may be watched, that is, wake their own readers, at once; one more is refused, and its "
             "readers wait for the worker's doorbell.",
@@ -320,7 +342,7 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        _meta("none", "Least severe line that is written; what is below it is dropped."),
+        meta("none", "Least severe line that is written; what is below it is dropped."),
     ] = "info"
 
 
@@ -331,5 +353,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: Memory = msgspec.field(default_factory=Memory)
     http: Http = msgspec.field(default_factory=Http)
     context: Context = msgspec.field(default_factory=Context)
+    audiohook2: AudioHook2 = msgspec.field(default_factory=AudioHook2)
+    auth: Auth = msgspec.field(default_factory=Auth)
     hub: Hub = msgspec.field(default_factory=Hub)
     log: Log = msgspec.field(default_factory=Log)

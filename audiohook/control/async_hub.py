@@ -187,6 +187,7 @@ class AsyncHub(Attachment[AsyncStream]):
     ) -> AsyncIterator[tuple[AsyncStream, Block | None]]:
         """Yield `(stream, block)` over all live streams as `Hub.blocks` does."""
         options = BlockOptions(frames, start, gaps, copy, rate, dtype)
+        options.check()
         return awaited(self._block_steps(options, ended=ended, ends=ends, where=where), self._rest)
 
     def events(self, *, follow: bool = False, oldest: bool = True) -> AsyncIterator[dict[str, Any]]:

@@ -107,12 +107,10 @@ class Command(msgspec.Struct, frozen=True):
 
 
 def command_event(command: Command) -> dict[str, Any]:
-    """Return the fields of the event `command`, which says who had what done. Of a payload it tells the length only."""
+    """Return the fields of the event `command`, which says who had what done."""
     fields: dict[str, Any] = {"verb": command.verb.name.lower(), "uid": command.uid, "pid": command.pid}
     if command.argument:
         fields["argument"] = command.argument
-    if command.payload:
-        fields["payload_bytes"] = len(command.payload)
     return fields
 
 

@@ -14,7 +14,6 @@ import msgspec
 from audiohook.control import protocol
 from audiohook.control.commands import Command, Reply, Status
 from audiohook.control.requests import Order
-from audiohook.control.targets import Target
 from audiohook.units import NEVER_NS, NS_PER_S
 
 ERRAND_NS = 5 * NS_PER_S
@@ -27,6 +26,15 @@ MOST_TOLD = 3
 
 NO_ANSWER = "no_answer"
 _WORDS = {Status.OK: "ok", Status.REFUSED: "refused", Status.NOT_AVAILABLE: "not_available", Status.GONE: "gone"}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One stream that a command is for (`targets.py` finds them)."""
+
+    slot: int
+    epoch: int
+    stream_id: str
+    call_id: str
 
 
 class _Errand:

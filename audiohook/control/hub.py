@@ -106,6 +106,7 @@ class Hub(Attachment[Stream]):
         Raises WriterGone, after the rest of every stream, once no process of the daemon is left.
         """
         options = BlockOptions(frames, start, gaps, copy, rate, dtype)
+        options.check()
         return rested(self._block_steps(options, ended=ended, ends=ends, where=where), Pause.rest)
 
     def events(self, *, follow: bool = False, oldest: bool = True) -> Iterator[dict[str, Any]]:

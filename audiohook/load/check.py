@@ -2,7 +2,7 @@
 
 The expected PCM comes from a decoder of this call's own, fed the call's whole sequence of packets in order: the state
 of an Opus decoder is its history, so no decode can be shared between calls. It is made lazily, as far as blocks have
-come.
+come. A frame is verified if the samples of all its channels are equal.
 
 Knows no hub, no process and no clock. `StreamCheck.on_block` may be given the blocks of a stream in any cut; what it
 makes of each is in `reports.StreamVerdict`. Tests: tests/unit/test_load_check.py.
@@ -18,15 +18,17 @@ from audiohook import Gap
 from audiohook.load.reports import StreamVerdict
 
 Samples = npt.NDArray[np.int16]
+"""Shape (frames, channels)."""
+
+NOT_SENT = frozenset({"paused", "discarded"})
+"""Causes of gaps that the client has announced: no packet was sent for them, so none is left out."""
 
 CHUNK_FRAMES = 8000
 """Frames compared at once, so that a block of any length needs no more memory than this."""
 
 
 class Decoder(Protocol):
-    """What is used of `codec.opus.OpusDecoder`."""
-
-    bound_frames: int
+    """What is used of the decoders of `codec/`."""
 
     def decode_into(self, payload: bytes, address: int) -> int: ...
 
@@ -34,12 +36,12 @@ class Decoder(Protocol):
 class ExpectedPcm:
     """The samples that a stream must have: `packets` decoded one after another, handed out in any lengths."""
 
-    def __init__(self, packets: Iterator[bytes], decoder: Decoder, packet_frames: int) -> None:
+    def __init__(self, packets: Iterator[bytes], decoder: Decoder, packet_frames: int, channels: int = 1) -> None:
         """`packet_frames` is how long each packet is at the decoder's rate."""
         self._packets = packets
         self._decoder = decoder
         self._packet_frames = packet_frames
-        self._samples: Samples = np.zeros(CHUNK_FRAMES + decoder.bound_frames, np.int16)
+        self._samples: Samples = np.zeros((CHUNK_FRAMES + max(packet_frames, bound_frames(decoder)), channels), np.int16)
         self._address = self._samples.ctypes.data
         self._first = 0
         self._end = 0
@@ -55,7 +57,7 @@ class ExpectedPcm:
             packet = next(self._packets, None)
             if packet is None:
                 break
-            made = self._decoder.decode_into(packet, self._address + self._end * self._samples.itemsize)
+            made = self._decoder.decode_into(packet, self._address + self._end * self._samples.strides[0])
             if made < 0:
                 raise ValueError(f"libopus refused a packet that it has made itself ({made})")
             self._end += made
@@ -86,7 +88,7 @@ class StreamCheck:
         self._expected = expected
 
     def on_block(self, first_frame: int, samples: Samples, gaps: Sequence[Gap] = ()) -> None:
-        """Account for a block: `samples` (frames,) from `first_frame` on, of which `gaps` are no audio."""
+        """Account for a block: `samples` from `first_frame` on, of which `gaps` are no audio."""
         end = first_frame + len(samples)
         if first_frame < self.next_frame:
             again = min(end, self.next_frame) - first_frame
@@ -115,20 +117,23 @@ class StreamCheck:
 
     def finish(self, sent_frames: int) -> None:
         """The stream has been read to its end: what is short of `sent_frames` will never come."""
-        self.verdict.missing_tail = max(0, sent_frames - self.next_frame)
+        self.verdict.missing_tail = max(0, sent_frames + self.verdict.not_sent - self.next_frame)
 
     def _leave_out(self, frames: int, cause: str) -> None:
         counts = self.verdict.gap_frames
         counts[cause] = counts.get(cause, 0) + frames
+        if cause in NOT_SENT:
+            self.verdict.not_sent += frames
+        else:
+            self._expected.leave_out(frames)
         self._advance(frames)
-        self._expected.leave_out(frames)
 
     def _compare(self, samples: Samples) -> None:
         for place in range(0, len(samples), CHUNK_FRAMES):
             part = samples[place : place + CHUNK_FRAMES]
             expected = self._expected.take(len(part))
             surplus = len(part) - len(expected)
-            wrong = np.flatnonzero(part[: len(expected)] != expected)
+            wrong = np.flatnonzero((part[: len(expected)] != expected).any(axis=1))
             verdict = self.verdict
             verdict.surplus += surplus
             verdict.different += len(wrong)

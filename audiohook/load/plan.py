@@ -7,25 +7,31 @@ Invariants (tests/unit/test_load_plan.py):
 - every call belongs to one process, and the processes' shares differ by at most one call;
 - connects are spread evenly over the ramp; the phases of all calls, and so those of each process, are spread evenly
   over one packet interval: sending in bursts would measure the queue that the client itself has made;
-- calls come in pairs, inbound and outbound, with one call id: one WebSocket a direction;
-- as long as there are at least as many packets as calls, no two calls begin at the same packet, so no two carry the
-  same audio. Beyond that, calls with the same beginning go on in different orders.
+- calls of the dialect `context` come in pairs, inbound and outbound, with one call id: one WebSocket a direction;
+  a call of `audiohook2` has both channels, so each has a call id of its own;
+- as long as there are at least as many packets as calls, no two calls of a dialect begin at the same packet, so no two
+  carry the same audio. Beyond that, calls with the same beginning go on in different orders.
 """
 
 import hashlib
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import gcd
 
 import msgspec
 
 from audiohook.load.errors import LoadError
+from audiohook.session.audiohook2_terms import DIALECT as AUDIOHOOK2
+from audiohook.session.context import DIALECT as CONTEXT
 from audiohook.units import NS_PER_S
 
 MAX_CALLS = 20_000
 MAX_SECONDS = 86_400
+DIALECTS = {"context": (CONTEXT,), "audiohook2": (AUDIOHOOK2,), "mixed": (CONTEXT, AUDIOHOOK2)}
+"""What the calls of a run speak, in turn, by the name of the choice."""
+
 WATCHED_CALLS = 16
 """Calls whose packets are watched one by one for the publish latency: each costs a reader of its own."""
 
@@ -36,10 +42,17 @@ WORD = (1 << 64) - 1
 
 
 class PlannedCall(msgspec.Struct, frozen=True):
-    """One call: its place, its names, and its times. `phase_ns` is its packets' place within the packet interval."""
+    """One call: its place, its names, and its times. It sends `packets` of `packet_ns`; `phase_ns` is their place
+    within that interval.
+
+    `participant_id` is the name by which a stream in the shared memory is known to be this call's: new in each run.
+    """
 
     index: int
     process: int
+    dialect: str
+    packet_ns: int
+    packets: int
     connect_ns: int
     phase_ns: int
     call_id: str
@@ -47,13 +60,13 @@ class PlannedCall(msgspec.Struct, frozen=True):
     participant_id: str
     direction: str
 
-    def first_due_ns(self, open_ns: int, packet_ns: int) -> int:
+    def first_due_ns(self, open_ns: int) -> int:
         """Return when the first packet is due: the next instant of this call's phase after it was opened.
 
         Counted from the opening and not from the plan, so that a server that is slow to answer gets no burst to catch
         up.
         """
-        return open_ns + (self.phase_ns - open_ns) % packet_ns
+        return open_ns + (self.phase_ns - open_ns) % self.packet_ns
 
 
 class Playlist(msgspec.Struct, frozen=True):
@@ -64,13 +77,11 @@ class Playlist(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The whole run. `packets` is what each call sends, `watched` are the calls whose publish latency is taken."""
+    """The whole run. `watched` are the calls whose publish latency is taken."""
 
     run: str
     calls: tuple[PlannedCall, ...]
     processes: int
-    packets: int
-    packet_ns: int
     watched: tuple[int, ...]
     seed: int
 
@@ -80,35 +91,62 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def make_plan(
-    *, calls: int, seconds: float, processes: int, packet_ns: int, ramp_ns: int, token: bytes, seed: int
+    *,
+    calls: int,
+    seconds: float,
+    processes: int,
+    dialects: Sequence[str] = (CONTEXT,),
+    packet_ns: Mapping[str, int],
+    ramp_ns: int,
+    token: bytes,
+    seed: int,
 ) -> Plan:
     """Return the plan of `calls` calls of `seconds` each, placed by `processes` processes within `ramp_ns`.
 
-    `token` (any bytes, new for every run) makes the run's names; `seed` chooses the audio. Out of bounds: LoadError.
+    They speak `dialects` in turn, whose packets are `packet_ns` long. `token` (any bytes, new for every run) makes the
+    run's names; `seed` chooses the audio. Out of bounds: LoadError.
     """
     if not 1 <= calls <= MAX_CALLS:
         raise LoadError(f"calls = {calls}: wanted 1 to {MAX_CALLS}")
     if not 0 < seconds <= MAX_SECONDS:
         raise LoadError(f"seconds = {seconds}: wanted more than 0, at most {MAX_SECONDS}")
-    packets = max(1, round(seconds * NS_PER_S) // packet_ns)
     processes = min(processes, calls)
     run = f"load-{hashlib.blake2b(token, digest_size=6).hexdigest()}"
     planned = tuple(
-        PlannedCall(
-            index=index,
-            process=index % processes,
-            connect_ns=index * ramp_ns // calls,
-            phase_ns=index * packet_ns // calls,
-            call_id=_call_id(token, index // 2),
-            session_id=run,
-            participant_id=f"{run}-{index}",
-            direction="outbound" if index % 2 else "inbound",
-        )
-        for index in range(calls)
+        _planned(index, calls, dialects, packet_ns, seconds, processes, ramp_ns, run, token) for index in range(calls)
     )
     count = min(calls, WATCHED_CALLS)
     watched = tuple(place * calls // count for place in range(count))
-    return Plan(run, planned, processes, packets, packet_ns, watched, seed)
+    return Plan(run, planned, processes, watched, seed)
+
+
+def _planned(
+    index: int,
+    calls: int,
+    dialects: Sequence[str],
+    packet_ns: Mapping[str, int],
+    seconds: float,
+    processes: int,
+    ramp_ns: int,
+    run: str,
+    token: bytes,
+) -> PlannedCall:
+    rank, turn = divmod(index, len(dialects))
+    dialect = dialects[turn]
+    context = dialect == CONTEXT
+    return PlannedCall(
+        index=index,
+        process=index % processes,
+        dialect=dialect,
+        packet_ns=packet_ns[dialect],
+        packets=max(1, round(seconds * NS_PER_S) // packet_ns[dialect]),
+        connect_ns=index * ramp_ns // calls,
+        phase_ns=index * packet_ns[dialect] // calls,
+        call_id=_uuid(token, f"call {dialect} {rank // 2 if context else rank}"),
+        session_id=run if context else _uuid(token, f"session {index}"),
+        participant_id=f"{run}-{index}" if context else _uuid(token, f"participant {index}"),
+        direction=("inbound", "outbound")[rank % 2] if context else "unknown",
+    )
 
 
 def playlist(index: int, clip_packets: Sequence[int], seed: int) -> Playlist:
@@ -134,8 +172,8 @@ def played(clips: Sequence[Sequence[bytes]], what: Playlist) -> Iterator[bytes]:
             first = 0
 
 
-def _call_id(token: bytes, pair: int) -> str:
-    digest = hashlib.blake2b(token + pair.to_bytes(8, "big"), digest_size=16).digest()
+def _uuid(token: bytes, name: str) -> str:
+    digest = hashlib.blake2b(token + name.encode(), digest_size=16).digest()
     return str(uuid.UUID(bytes=digest, version=4))
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from audiohook.memory.block import Cutter
-from audiohook.memory.place import Gaps, Place, Start
-from audiohook.memory.resampled import Converter, Dtype
+from audiohook.memory.place import Gaps, Place, Start, check_rules
+from audiohook.memory.resampled import Converter, Dtype, check_conversion, import_soxr
 from audiohook.memory.timeline import Timeline
 
 OnOverrun = Literal["raise", "skip"]
@@ -21,6 +21,13 @@ class BlockOptions:
     copy: bool = False
     rate: int | None = None
     dtype: Dtype = "int16"
+
+    def check(self) -> None:
+        """Raise at once what would otherwise come with the first stream: ValueError, or ImportError without soxr."""
+        check_rules(self.start, self.gaps)
+        check_conversion(self.frames, self.rate, self.dtype)
+        if self.rate is not None:
+            import_soxr()
 
     def starting(self, start: Start) -> "BlockOptions":
         """Return the same, from another place on."""

@@ -17,6 +17,16 @@ Start = Literal["live", "oldest"] | int
 Gaps = Literal["silence", "skip", "raise"]
 
 
+def check_rules(start: Start, gaps: Gaps) -> None:
+    """Raise ValueError for a start or a treatment of gaps that does not exist."""
+    if start not in ("live", "oldest") and not isinstance(start, int):
+        raise ValueError(f'start must be "live", "oldest" or a frame index, not {start!r}')
+    if isinstance(start, int) and start < 0:
+        raise ValueError(f"start is a frame index, counted from the stream's first frame: it cannot be {start}")
+    if gaps not in ("silence", "skip", "raise"):
+        raise ValueError(f'gaps must be "silence", "skip" or "raise", not {gaps!r}')
+
+
 class Place:
     """Position and rules of one `blocks()` loop over one stream."""
 
@@ -29,12 +39,7 @@ class Place:
             raise ValueError(
                 f"frames must be from 1 to {most} (what a ring holds, less 1/{HEADROOM_PARTS} s), not {frames}"
             )
-        if start not in ("live", "oldest") and not isinstance(start, int):
-            raise ValueError(f'start must be "live", "oldest" or a frame index, not {start!r}')
-        if isinstance(start, int) and start < 0:
-            raise ValueError(f"start is a frame index, counted from the stream's first frame: it cannot be {start}")
-        if gaps not in ("silence", "skip", "raise"):
-            raise ValueError(f'gaps must be "silence", "skip" or "raise", not {gaps!r}')
+        check_rules(start, gaps)
         self._timeline = timeline
         self._cutter = cutter
         self._frames = frames

@@ -64,8 +64,8 @@ class Converter:
         *,
         joined: bool,
     ) -> None:
+        check_conversion(frames, rate_hz, dtype)
         rate_hz = native_hz if rate_hz is None else rate_hz
-        _check(frames, rate_hz, dtype)
         self._timeline = timeline
         self._native_hz, self._rate_hz = native_hz, rate_hz
         self._channels, self._frames, self._dtype = channels, frames, dtype
@@ -197,22 +197,28 @@ def converted(steps: Iterator[Block | Pause], converter: Converter) -> Iterator[
     yield from converter.flush()
 
 
-def _check(frames: int, rate_hz: int, dtype: str) -> None:
+def check_conversion(frames: int, rate_hz: int | None, dtype: str) -> None:
+    """Raise ValueError for what no stream can be converted to."""
     if frames < 1:
         raise ValueError(f"frames must be 1 at least, not {frames}")
-    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+    if rate_hz is not None and not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise ValueError(f"rate must be from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, not {rate_hz}")
     if dtype not in DTYPES:
         raise ValueError(f'dtype must be "int16" or "float32", not {dtype!r}')
 
 
-def _resampler(native_hz: int, rate_hz: int, channels: int) -> Any:
+def import_soxr() -> Any:
+    """Return soxr, which is an extra (readers need NumPy only). ImportError says how to install it."""
     try:
-        import soxr  # an extra: readers need NumPy only
+        import soxr
     except ImportError as error:
         raise ImportError(INSTALL, name="soxr") from error
+    return soxr
+
+
+def _resampler(native_hz: int, rate_hz: int, channels: int) -> Any:
     # Floats in and out, also for int16: soxr would dither those, and silence would not come out as silence.
-    return soxr.ResampleStream(native_hz, rate_hz, channels, dtype="float32", quality="HQ")
+    return import_soxr().ResampleStream(native_hz, rate_hz, channels, dtype="float32", quality="HQ")
 
 
 def _as(dtype: Dtype, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -218,7 +218,13 @@ class StreamView:
                 return
             else:
                 previous = None
-                self.check_writer()
+                try:
+                    self.check_writer()
+                except WriterGone:
+                    rest = place.next_block(over=True)
+                    if rest is not None:
+                        yield rest
+                    raise
                 # By the clock only once: a stream that has gone quiet must not be looked at 80 times a second.
                 patience = None if pause.commit == slept_at else self._patience(place.missing_frames())
                 slept_at = pause.commit
@@ -266,8 +272,8 @@ class Stream(StreamView):
         """Yield the stream's audio in blocks of `frames` frames until the stream is over; the last may be shorter.
 
         `start`: "live" (what is published from this call on), "oldest" (what is still there), or a frame index.
-        `gaps`: zeros for them, jump over them (blocks are joined across), or raise GapFound at the first one that is met
-        (the loop has ended then: go on with `start` at its end).
+        `gaps`: zeros for them, jump over them (blocks are joined across), or raise GapFound at the first one (the loop
+        has ended then: go on with `start` at the gap's end).
         `on_overrun`: raise Overrun when this reader has fallen behind, also when the previous block was overwritten
         while it was in use; or go on at the oldest frame still there (what was lost adds up in `lost_frames`).
         `copy`: blocks that own their samples instead of views.
@@ -276,7 +282,7 @@ class Stream(StreamView):
         to count the stream's own. Up to 0.12 s behind (soxr works in pieces). Needs the extra `resample`, unless `rate`
         is the stream's own.
 
-        Raises WriterGone if the daemon was killed as a whole.
+        Raises WriterGone, after the rest of what was published, if the daemon was killed as a whole.
         """
         options = BlockOptions(frames, start, gaps, copy, rate, dtype)
         return self._blocks(self.reading(options, on_overrun))

@@ -12,13 +12,14 @@ import ctypes
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.mirror import MirroredRing
-from audiohook.units import SAMPLE_BYTES
+from audiohook.units import NS_PER_S, SAMPLE_BYTES
 
 
 class StreamWriter:
     """Writes one stream into the slot that `SlotPool.acquire` prepared. Positions count bytes and never go back."""
 
     __slots__ = (
+        "_base",
         "_cause",
         "_claimed",
         "_columns",
@@ -32,6 +33,7 @@ class StreamWriter:
         "_media",
         "_open_from",
         "_packets",
+        "_rate_hz",
         "_ring",
         "_ring_bytes",
         "_skip",
@@ -67,7 +69,8 @@ class StreamWriter:
         self._totals = [layout.totals_word(sizes, slot, copy) for copy in (0, 1)]
         self._columns = tuple(layout.column_word(sizes, slot, name) for name in layout.COLUMNS)
         self._claimed = words[self.claim_word]
-        self._commit = words[self.commit_word]
+        self._commit = self._base = words[self.commit_word]
+        self._rate_hz = rate_hz
         self._tip = words[self._d_commit_word] - 1
         self._open_from = self._commit
         self._cause = -1
@@ -91,9 +94,9 @@ class StreamWriter:
             self._words[self.claim_word] = self._claimed = end
         return self.address + self._commit % self._ring_bytes
 
-    def publish(self, frames: int, cause: int, arrival_ns: int, wire_bytes: int) -> None:
+    def publish(self, frames: int, cause: int, arrival_ns: int, wire_bytes: int, packets: int = 1) -> None:
         """Publish `frames` that were written at the reserved address: one packet, `DECODED` or `CONCEALED`."""
-        self._packets += 1
+        self._packets += packets
         self._wire_bytes += wire_bytes
         if cause != self._cause or self._commit - self._open_from >= self._descriptor_bytes:
             self._begin(cause, arrival_ns, 0)
@@ -127,6 +130,19 @@ class StreamWriter:
         self._gaps += frames
         self._commit += stored
         self._words[self.commit_word] = self._commit
+
+    def wipe(self, back_ns: int) -> tuple[int, int]:
+        """Zero the samples of the last `back_ns` that the ring still has; return the media frames, first and end.
+
+        Descriptors and totals stay: what was audio there is silent audio now. Whoever holds a view of it sees it go.
+        """
+        oldest = max(self._claimed - self._ring_bytes, self._base)
+        wanted = back_ns * self._rate_hz // NS_PER_S * self.frame_bytes
+        first = max(oldest, self._commit - wanted)
+        first += -(first - self._base) % self.frame_bytes
+        length = self._commit - first
+        ctypes.memset(self.address + first % self._ring_bytes, 0, length)
+        return self.media_frames - length // self.frame_bytes, self.media_frames
 
     def _recount(self) -> None:
         at = self._tip % self._descriptors

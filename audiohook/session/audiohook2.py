@@ -18,7 +18,15 @@ from typing import Any
 
 from msgspec import UNSET
 
-from audiohook.errors import INVALID_PAYLOAD, MESSAGE_TOO_LARGE, PROTOCOL_ERROR, Closure, Refusal
+from audiohook.errors import (
+    IDLE_TIMEOUT,
+    INVALID_PAYLOAD,
+    MESSAGE_TOO_LARGE,
+    OPEN_TIMEOUT,
+    PROTOCOL_ERROR,
+    Closure,
+    Refusal,
+)
 from audiohook.session import audiohook2_departure as departures
 from audiohook.session import audiohook2_messages as wire
 from audiohook.session.audiohook2_audio import Audio, Span
@@ -362,8 +370,8 @@ _COUNTED_AS = {
 }
 
 _TOO_LATE = {
-    State.PREPARING: departures.told(departures.OPEN_TIMEOUT),
-    **{state: departures.told(departures.IDLE_TIMEOUT) for state in _ALIVE},
+    State.PREPARING: departures.told(OPEN_TIMEOUT),
+    **{state: departures.told(IDLE_TIMEOUT) for state in _ALIVE},
 }
 
 _ACTIONS: dict[Action, Callable[[AudioHook2Session, Input, Any, int], None]] = {

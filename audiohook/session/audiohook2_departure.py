@@ -6,22 +6,23 @@ never a value. `code` is that of the close frame, in case the peer does not clos
 
 import msgspec
 
-from audiohook.errors import PEER_CLOSED, PEER_VANISHED, Closure
+from audiohook.errors import (
+    BAD_MESSAGE,
+    DISCONNECTED,
+    FOREIGN_ORGANIZATION,
+    PEER_CLOSED,
+    PEER_VANISHED,
+    Closure,
+)
 from audiohook.session.audiohook2_messages import DisconnectReason
 from audiohook.session.events import Ended
-
-BAD_MESSAGE = Closure("bad_message", 1008, "a message against the protocol")
-UNAUTHORIZED = Closure("unauthorized", 1008, "another organization")
-OPEN_TIMEOUT = Closure("open_timeout", 1008, "no open in time")
-IDLE_TIMEOUT = Closure("idle_timeout", 1008, "neither ping nor audio")
-DISCONNECTED = Closure("disconnected", 1000, "disconnected")
 
 BAD_SEQ = "Client Error: Invalid seq value (not monotonically increasing)"
 BAD_SERVERSEQ = "Client Error: Invalid serverseq value"
 BAD_SESSION_ID = "Client Error: Session identifier mismatch"
 EARLY_AUDIO = "Client Error: Received audio in state PREPARING"
 UNCHOSEN_AUDIO = "Client Error: Unexpected binary message: No media selected"
-FOREIGN_ORGANIZATION = 'Mismatch between "organizationId" open parameter and "audiohook-organization-id" header field'
+OTHER_ORGANIZATION = 'Mismatch between "organizationId" open parameter and "audiohook-organization-id" header field'
 
 
 class Departure(msgspec.Struct, frozen=True):
@@ -40,8 +41,8 @@ def violation(info: str) -> Departure:
 
 def foreign() -> Departure:
     """The organization in `open` is not the one in the headers, for which the peer has shown its key."""
-    ended = Ended(UNAUTHORIZED.slug, None, FOREIGN_ORGANIZATION)
-    return Departure(ended, "unauthorized", FOREIGN_ORGANIZATION, UNAUTHORIZED.code or 1008)
+    ended = Ended(FOREIGN_ORGANIZATION.slug, None, OTHER_ORGANIZATION)
+    return Departure(ended, "unauthorized", OTHER_ORGANIZATION, FOREIGN_ORGANIZATION.code or 1008)
 
 
 def told(why: Closure) -> Departure:

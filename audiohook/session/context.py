@@ -169,6 +169,15 @@ class ContextSession:
         self._close_late_ns = NEVER_NS
         self.deadline_ns = min(self._ping_due_ns, self._silence_due_ns())
 
+    @property
+    def streaming(self) -> bool:
+        """Whether the stream is open."""
+        return self.state in _OPEN
+
+    @property
+    def over(self) -> bool:
+        return self.state is State.OVER
+
     def receive_audio(self, payload: bytes, now_ns: int) -> None:
         """Take a binary message. The way of every packet."""
         self._last_frame_ns = self._last_audio_ns = now_ns
@@ -177,7 +186,7 @@ class ContextSession:
         else:
             self._step(Input.AUDIO, payload=payload)
 
-    def receive_text(self, now_ns: int) -> None:
+    def receive_text(self, text: str, now_ns: int) -> None:
         """Take a text message: none means anything in this dialect yet, whatever is in it."""
         self._last_frame_ns = now_ns
         self._step(Input.TEXT)
@@ -186,11 +195,11 @@ class ContextSession:
         """Take note of a ping or a pong: a sign of life."""
         self._last_frame_ns = now_ns
 
-    def receive_close(self, code: int | None, text: str) -> None:
+    def receive_close(self, code: int | None, text: str, now_ns: int) -> None:
         """Take the peer's close frame."""
         self._step(Input.PEER_CLOSE, ended=Ended(PEER_CLOSED, code, text))
 
-    def receive_eof(self) -> None:
+    def receive_eof(self, now_ns: int) -> None:
         """Take the end of TCP."""
         self._step(Input.PEER_GONE, ended=Ended(PEER_VANISHED))
 

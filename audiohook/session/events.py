@@ -6,6 +6,8 @@ msgspec Struct outside the garbage collector's sight (it can hold no cycle): 0.1
 
 import msgspec
 
+from audiohook.wire.request import Request
+
 
 class Identity(msgspec.Struct, frozen=True):
     """Who is calling, in the peer's own words; an absent field is the empty string.
@@ -38,6 +40,13 @@ class AdmissionAsked(msgspec.Struct, frozen=True):
 
     identity: Identity
     media: Media
+
+
+class AccessAsked(msgspec.Struct, frozen=True):
+    """A correct WebSocket handshake of `dialect` waits for leave to enter: `Call.let_in()` or `Call.keep_out()`."""
+
+    dialect: str
+    request: Request
 
 
 class AudioArrived(msgspec.Struct, frozen=True, gc=False):
@@ -118,7 +127,8 @@ class PeerError(msgspec.Struct, frozen=True):
 
 
 Event = (
-    AdmissionAsked
+    AccessAsked
+    | AdmissionAsked
     | AudioArrived
     | Noticed
     | Ended

@@ -40,7 +40,7 @@ class Chores:
         self.row.pay_bell(time.monotonic_ns())
 
     def tick(self) -> None:
-        """Give a sign of life, pay an owed ring, and once a second silence what ended long enough ago and mark what has no owner."""
+        """Give a sign of life, pay an owed ring; once a second silence what ended long ago, mark what has no owner."""
         now_ns = time.monotonic_ns()
         self.row.set("heartbeat_ns", now_ns)
         self.row.pay_bell(now_ns)

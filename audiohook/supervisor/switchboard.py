@@ -64,7 +64,7 @@ class Switchboard:
         on_parked: Callable[[Command], Reply],
         on_refused: Callable[[int], None],
     ) -> None:
-        """`whereabouts(slot)` is None where there is no stream, or one that is over; `on_parked` answers for PARKED ones.
+        """`whereabouts(slot)` is None where no stream is, or one that is over; `on_parked` answers for a PARKED one.
 
         `on_refused` is told how many commands were just answered here with anything but OK.
         """

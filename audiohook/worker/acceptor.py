@@ -40,7 +40,7 @@ class Acceptor:
         listeners: tuple[socket.socket, ...],
         placement: Placement,
         row: Row,
-        accepted: Callable[[socket.socket, str, int], None],
+        accepted: Callable[[socket.socket, tuple[str, int], int], None],
     ) -> None:
         self._placement = placement
         self._row = row
@@ -84,7 +84,7 @@ class Acceptor:
                 self.look(now_ns)
                 return
             self._row.count("accepted")
-            self._accepted(connected, f"{address[0]}:{address[1]}", now_ns)
+            self._accepted(connected, (str(address[0]), int(address[1])), now_ns)
             if not self.look(now_ns):
                 return
 

@@ -164,7 +164,11 @@ class CommandPort:
 
 
 class CommandRecord:
-    """Counts a worker's commands, and tells the event ring who had what done to which stream."""
+    """Counts a worker's commands, and tells the event ring who had what done to which stream.
+
+    Of `event` there is a count only: transcripts come several a second and stream, and would push all else out of the
+    ring, which is sized for lifecycles.
+    """
 
     def __init__(self, arena: Arena, row: Row, tell: Callable[..., None]) -> None:
         """`tell(kind, **fields)` writes an event (`Intake.tell`)."""
@@ -177,6 +181,8 @@ class CommandRecord:
             self._row.count("commands_refused")
             return
         self._row.count("commands_done")
+        if command.verb is Verb.EVENT:
+            return
         # Also of a stream that this very command has ended: its card stays until the slot is used again.
         card = read_card(self._arena, command.slot)
         self._tell("command", stream=card["stream_id"], call=card["call_id"], **command_event(command))

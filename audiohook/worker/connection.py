@@ -11,19 +11,37 @@ import selectors
 from collections.abc import Callable
 from typing import Protocol
 
-from audiohook.call import Call, Terms
-from audiohook.errors import INTERNAL_ERROR, PEER_VANISHED, SEND_STALLED, Closure, Refusal
+from audiohook.auth.proxy_protocol import ProxyHeaderReader, ProxyMalformed
+from audiohook.call import Call, Outcome, Session, Terms
+from audiohook.errors import INTERNAL_ERROR, PEER_VANISHED, PROXY_MALFORMED, SEND_STALLED, Closure, Refusal
 from audiohook.net.loop import Loop
 from audiohook.net.stream_socket import READ_BYTES, StreamSocket
-from audiohook.session.events import AdmissionAsked, Answered, AudioArrived, Ended, Event, Noticed
+from audiohook.session.events import (
+    AccessAsked,
+    AdmissionAsked,
+    Answered,
+    AudioArrived,
+    Continues,
+    Counted,
+    Ended,
+    Event,
+    GapArrived,
+    Noticed,
+    NotOpened,
+    PeerError,
+    Probed,
+)
 from audiohook.units import NEVER_NS
+from audiohook.worker.access import Access
 from audiohook.worker.intake import Intake, StreamIntake
 
 log = logging.getLogger("audiohook.worker")
 
 
 class Owner(Protocol):
-    """Who keeps the connections: told once when one is gone."""
+    """Who keeps the connections: told when a stream begins, and once when a connection is gone."""
+
+    def stream_began(self, connection: "Connection", stream: StreamIntake) -> None: ...
 
     def connection_gone(self, connection: "Connection") -> None: ...
 
@@ -32,8 +50,11 @@ class Connection:
     """Lives in the loop from accept to `drop`."""
 
     __slots__ = (
+        "_access",
+        "_address",
         "_armed_ns",
         "_call",
+        "_continues",
         "_ended",
         "_half_closed",
         "_in_bulk",
@@ -42,8 +63,9 @@ class Connection:
         "_mask",
         "_owner",
         "_pending",
+        "_port",
+        "_proxy",
         "_socket",
-        "_source_address",
         "_stream",
         "closed",
     )
@@ -51,15 +73,19 @@ class Connection:
     def __init__(
         self,
         socket: StreamSocket,
-        source_address: str,
+        peer: tuple[str, int],
         terms: Terms,
+        access: Access,
         loop: Loop,
         intake: Intake,
         owner: Owner,
         now_ns: int,
     ) -> None:
         self._socket = socket
-        self._source_address = source_address
+        self._address, self._port = peer
+        self._access = access
+        self._proxy = ProxyHeaderReader() if access.wants_proxy_header(self._address) else None
+        self._continues: Continues | None = None
         self._loop = loop
         self._intake = intake
         self._owner = owner
@@ -77,7 +103,12 @@ class Connection:
 
     @property
     def streaming(self) -> bool:
-        return self._stream is not None
+        """Whether a call is going on, with a stream or on the way to one."""
+        return self._stream is not None or self._call.streaming
+
+    @property
+    def stream(self) -> StreamIntake | None:
+        return self._stream
 
     # ---------------------------------------------------------------------------------------- the loop's calls
 
@@ -132,6 +163,12 @@ class Connection:
         if not self._in_bulk:
             self._guarded(lambda: self._call.on_deadline(now_ns), now_ns)
 
+    def ask(self, act: Callable[[Session], Outcome], now_ns: int) -> Outcome | None:
+        """Let `act` ask something of the call's session; None if none is open."""
+        outcomes: list[Outcome | None] = []
+        self._guarded(lambda: outcomes.append(self._call.ask(act, now_ns)), now_ns)
+        return outcomes[0] if outcomes else None
+
     def close(self, why: Closure, now_ns: int) -> None:
         """End the call for a reason of ours."""
         self._guarded(lambda: self._call.close(why, now_ns), now_ns)
@@ -140,11 +177,30 @@ class Connection:
 
     def _take(self, data: bytes, now_ns: int) -> None:
         call = self._call
+        if data and self._proxy is not None:
+            data = self._take_proxy_header(self._proxy, data, now_ns)
+            if not data:
+                return
         if data:
             self._guarded(lambda: call.receive_data(data, now_ns), now_ns)
             self._intake.row.observe("publish_ns", self._loop.clock() - now_ns)
         else:
             self._guarded(lambda: call.receive_eof(now_ns), now_ns)
+
+    def _take_proxy_header(self, reader: ProxyHeaderReader, data: bytes, now_ns: int) -> bytes:
+        """Take the header that a proxy puts before everything else; return what comes behind it."""
+        header = reader.receive_data(data)
+        if header is None:
+            return b""
+        if isinstance(header, ProxyMalformed):
+            log.warning("proxy header refused: %s from=%s", header.reason, self._address)
+            self._intake.row.count(PROXY_MALFORMED.slug)
+            self.drop(now_ns, reset=True)
+            return b""
+        self._proxy = None
+        if header.address is not None:
+            self._address, self._port = header.address, header.port or 0
+        return reader.trailing()
 
     def _guarded(self, step: Callable[[], None], now_ns: int) -> None:
         if self.closed:
@@ -174,22 +230,59 @@ class Connection:
             if type(event) is AudioArrived:
                 if self._stream is not None:
                     self._stream.receive(event.payload, now_ns)
+            elif isinstance(event, AccessAsked):
+                self._judge(event, now_ns)
             elif isinstance(event, AdmissionAsked):
                 self._admit(event, now_ns)
-            elif isinstance(event, Answered):
-                self._intake.row.count(event.kind)
             elif isinstance(event, Ended):
                 self._end_stream(event, now_ns)
-            elif isinstance(event, Noticed) and self._stream is not None:
-                self._stream.notice(event.kind)
+            elif isinstance(event, Continues):
+                self._continues = event
+            elif isinstance(event, GapArrived | Noticed):
+                self._pass_on(event, now_ns)
+            elif not isinstance(event, AudioArrived):
+                self._count(event)
+
+    def _pass_on(self, event: GapArrived | Noticed, now_ns: int) -> None:
+        if self._stream is None:
+            return
+        if isinstance(event, GapArrived):
+            self._stream.pass_gap(event, now_ns)
+        else:
+            self._stream.notice(event.kind)
+
+    def _count(self, event: Answered | Counted | NotOpened | PeerError | Probed) -> None:
+        row = self._intake.row
+        if isinstance(event, Answered):
+            row.count(event.kind)
+        elif isinstance(event, Counted):
+            row.count(event.kind, event.times)
+        elif isinstance(event, NotOpened):
+            log.info("session not opened reason=%s from=%s:%d", event.reason, self._address, self._port)
+            row.count(event.reason)
+        elif isinstance(event, PeerError):
+            log.warning("the peer reports an error code=%d from=%s:%d", event.code, self._address, self._port)
+            row.count("peer_errors")
+        else:
+            log.info("connection probe answered from=%s:%d", self._address, self._port)
+            row.count("probes")
+
+    def _judge(self, asked: AccessAsked, now_ns: int) -> None:
+        self._address, refusal, delay_ns = self._access.judge(asked, self._address)
+        if refusal is None:
+            self._call.let_in(now_ns)
+        else:
+            self._call.keep_out(refusal, delay_ns, now_ns)
+        self._handle(self._call.events(), now_ns)
 
     def _admit(self, asked: AdmissionAsked, now_ns: int) -> None:
-        stream = self._intake.admit(asked, self._source_address)
+        stream = self._intake.admit(asked, f"{self._address}:{self._port}", self._continues)
         if isinstance(stream, Refusal):
             self._call.refuse(stream, now_ns)
         else:
             self._stream = stream
-            self._call.admit(now_ns)
+            self._owner.stream_began(self, stream)
+            self._call.admit(now_ns, stream.continues_from_frames)
         self._handle(self._call.events(), now_ns)
 
     def _end_stream(self, ended: Ended, now_ns: int) -> None:

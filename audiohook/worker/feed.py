@@ -4,6 +4,7 @@ A `Feed` is one stream's. Whatever the peer sends, media time advances by whole 
 but into the ring.
 """
 
+import ctypes
 from typing import Protocol
 
 from audiohook.codec.framing import framing_for
@@ -25,6 +26,9 @@ PCM_PIECE_FRAMES = 800
 class Feed(Protocol):
     """Decodes one stream's messages into its ring."""
 
+    masked: bool
+    """While set, what is decoded goes to a scratch and never to the ring; its time passes as a gap."""
+
     def take(self, message: bytes, now_ns: int) -> None:
         """Decode and publish one message, which is not empty."""
 
@@ -32,23 +36,39 @@ class Feed(Protocol):
         """Publish what is left at the end of the stream, if anything is."""
 
 
-def feed_for(media: Media, writer: StreamWriter, row: Row, byte_order: ByteOrder) -> Feed:
-    """Return a new feed for a stream. Raises OpusError if libopus will not make a decoder."""
+Decoder = OpusDecoder | PcmuDecoder | L16Decoder
+
+
+def decoder_for(media: Media, byte_order: ByteOrder) -> Decoder:
+    """Return a new decoder for a stream. Raises OpusError if libopus will not make one.
+
+    Made before a slot is taken, so that there is nothing to give back then.
+    """
     channels = len(media.channel_names)
     if media.codec == "opus":
-        return OpusFeed(media, writer, row)
-    return PcmFeed(L16Decoder(channels, byte_order) if media.codec == "l16" else PcmuDecoder(channels), writer, row)
+        return OpusDecoder(media.rate_hz, channels)
+    # "none" is a session without audio: nothing will ever be decoded.
+    return L16Decoder(channels, byte_order) if media.codec == "l16" else PcmuDecoder(channels)
+
+
+def feed_for(decoder: Decoder, media: Media, writer: StreamWriter, row: Row) -> Feed:
+    """Return the way of a stream's messages through its decoder into its ring."""
+    if isinstance(decoder, OpusDecoder):
+        return OpusFeed(decoder, media, writer, row)
+    return PcmFeed(decoder, writer, row)
 
 
 class OpusFeed:
     """Opus packets, cut out of messages by the stream's framing policy; what libopus refuses is concealed."""
 
-    def __init__(self, media: Media, writer: StreamWriter, row: Row) -> None:
-        self._decoder = OpusDecoder(media.rate_hz, len(media.channel_names))
+    def __init__(self, decoder: OpusDecoder, media: Media, writer: StreamWriter, row: Row) -> None:
+        self._decoder = decoder
         self._framing = framing_for(media.framing)
         self._writer = writer
         self._row = row
         self._usual_frames = self._packet_frames = media.rate_hz // USUAL_PACKETS_A_SECOND
+        self._scratch = ctypes.create_string_buffer(self._decoder.bound_frames * writer.frame_bytes)
+        self.masked = False
 
     def take(self, message: bytes, now_ns: int) -> None:
         for packet in self._framing.cut(message):
@@ -61,6 +81,9 @@ class OpusFeed:
 
     def _decode(self, packet: bytes, now_ns: int) -> None:
         row, writer, decoder = self._row, self._writer, self._decoder
+        if self.masked:
+            self._pass_masked(packet, now_ns)
+            return
         frames = decoder.decode_into(packet, writer.reserve(decoder.bound_frames))
         row.count("packets")
         row.count("wire_bytes", len(packet))
@@ -73,6 +96,15 @@ class OpusFeed:
         self._packet_frames = frames
         if frames != self._usual_frames or packet[0] & STEREO_BIT:
             row.count("unusual_packets")
+
+    def _pass_masked(self, packet: bytes, now_ns: int) -> None:
+        """Decode for the decoder's sake (its state is its history), where nobody can hear it."""
+        frames = self._decoder.decode_into(packet, ctypes.addressof(self._scratch))
+        ctypes.memset(self._scratch, 0, len(self._scratch))
+        self._row.count("packets")
+        self._row.count("wire_bytes", len(packet))
+        self._packet_frames = frames if frames > 0 else self._packet_frames
+        self._writer.gap(self._packet_frames, layout.MASK, now_ns, packets=1, wire_bytes=len(packet))
 
     def _conceal(self, now_ns: int, wire_bytes: int) -> None:
         """Fill in for a packet that could not be decoded, for as long as the last good one was."""
@@ -89,22 +121,26 @@ class PcmFeed:
         self._decoder = decoder
         self._writer = writer
         self._row = row
+        self.masked = False
 
     def take(self, message: bytes, now_ns: int) -> None:
         row, writer, decoder = self._row, self._writer, self._decoder
         frames = decoder.frames_in(message)
-        if frames <= PCM_PIECE_FRAMES:
-            pieces = [message]
-        else:
-            piece_bytes = len(message) // frames * PCM_PIECE_FRAMES
-            pieces = [message[at : at + piece_bytes] for at in range(0, len(message), piece_bytes)]
+        if not frames:
+            return
         row.count("packets")
         row.count("wire_bytes", len(message))
         row.observe("packet_bytes", len(message))
+        if self.masked:
+            writer.gap(frames, layout.MASK, now_ns, packets=1, wire_bytes=len(message))
+            return
         row.count("decoded_frames", frames)
-        for piece in pieces:
+        frame_bytes = len(message) // frames
+        piece_bytes = PCM_PIECE_FRAMES * frame_bytes
+        for at in range(0, frames * frame_bytes, piece_bytes):
+            piece = message[at : at + piece_bytes]
             written = decoder.decode_into(piece, writer.reserve(decoder.frames_in(piece)))
-            writer.publish(written, layout.DECODED, now_ns, len(piece))
+            writer.publish(written, layout.DECODED, now_ns, len(piece), packets=int(at == 0))
 
     def finish(self, now_ns: int) -> None:
         """Nothing is ever held back."""

@@ -1,8 +1,7 @@
-"""Where calls meet memory: a slot and a decoder for each stream, packets into its ring, its life into card and events.
+"""Where calls meet memory: a slot for each stream, packets into its ring, its life into card, events and log.
 
 Knows no socket. One `Intake` a worker, one `StreamIntake` a stream. Invariants: nothing a peer sends is decoded before
-it has a slot; whatever libopus says, media time advances by whole packets; when a stream ends its lock is released and
-its card says why.
+it has a slot; when a stream ends its lock is released and its card says why, whatever else fails.
 """
 
 import json
@@ -11,8 +10,8 @@ import time
 import uuid
 from typing import Any
 
-from audiohook.codec.framing import framing_for
-from audiohook.codec.opus import OpusDecoder, OpusError
+from audiohook.codec.l16 import ByteOrder
+from audiohook.codec.opus import OpusError
 from audiohook.errors import INTERNAL_ERROR, NO_DECODER, NO_SLOT, Refusal
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
@@ -23,33 +22,50 @@ from audiohook.memory.row import Row
 from audiohook.memory.syscalls import futex_wake
 from audiohook.memory.timeline import Timeline
 from audiohook.memory.writer import StreamWriter
-from audiohook.session.events import AdmissionAsked, Ended
+from audiohook.session.events import AdmissionAsked, Continues, Counted, Ended, GapArrived
+from audiohook.worker.ancestry import Ancestor, find_ancestor
+from audiohook.worker.feed import Decoder, decoder_for, feed_for
 
 log = logging.getLogger("audiohook.worker")
 
-STEREO_BIT = 0x04
-USUAL_PACKETS_A_SECOND = 50
+TOLD = frozenset({"degraded", "recovered", "no_audio", "paused", "resumed"})
+"""Notices that readers are told; the others are only counted."""
 
 
 class Intake:
     """A worker's share of the memory."""
 
-    def __init__(self, arena: Arena, pool: SlotPool, row: Row, generation: int, watch: memoryview) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        pool: SlotPool,
+        row: Row,
+        generation: int,
+        watch: memoryview,
+        byte_order: ByteOrder = "little",
+    ) -> None:
         self.arena = arena
         self.pool = pool
         self.row = row
         self.watch = watch
+        self.byte_order: ByteOrder = byte_order
         self._generation = generation
         self.events = EventWriter(arena, row.number)
 
-    def admit(self, asked: AdmissionAsked, source_address: str) -> "StreamIntake | Refusal":
-        """Make room for a stream: a decoder first (nothing to give back if that fails), then a slot."""
+    def admit(
+        self, asked: AdmissionAsked, source_address: str, continues: Continues | None = None
+    ) -> "StreamIntake | Refusal":
+        """Make room for a stream, which may go on where another one ended."""
         identity, media = asked.identity, asked.media
         try:
-            decoder = OpusDecoder(media.rate_hz, len(media.channel_names))
+            decoder = decoder_for(media, self.byte_order)
         except OpusError as error:
             log.error("no decoder: %s", error)
             return NO_DECODER
+        ancestor = None if continues is None else find_ancestor(self.pool, identity, continues.session_ids)
+        first_frame = 0 if continues is None else continues.first_frames
+        if ancestor is not None:
+            first_frame = ancestor.end_frame
         stream_id = str(uuid.uuid4())
         slot = self.pool.acquire(
             self.row.number,
@@ -70,20 +86,28 @@ class Intake:
             ani=identity.ani,
             dnis=identity.dnis,
             source_address=source_address,
+            media_base=first_frame,
+            **({} if ancestor is None else {"continues_slot": ancestor.slot, "continues_epoch": ancestor.epoch}),
         )
         if slot is None:
             return NO_SLOT
         try:
-            return StreamIntake(self, slot, stream_id, asked, decoder, source_address)
+            stream = StreamIntake(self, slot, stream_id, asked, decoder, source_address, first_frame, ancestor)
         except Exception:
             # The ring could not be mapped, say. Nobody else will ever give this slot back while the process lives.
             self.pool.release(slot, end_reason=INTERNAL_ERROR.slug)
             raise
+        if ancestor is not None:
+            ancestor.link(self.pool, slot, read_card(self.arena, slot)["epoch"])
+        return stream
 
     def tell(self, kind: str, **fields: Any) -> None:
         """Write an event and wake whoever follows."""
         self.events.write(encode_event(kind, {"at_ns": time.time_ns(), "row": self.row.number, **fields}))
         self.row.owe_bell()
+
+    def count(self, counted: Counted) -> None:
+        self.row.count(counted.kind, counted.times)
 
 
 class StreamIntake:
@@ -95,32 +119,42 @@ class StreamIntake:
         slot: int,
         stream_id: str,
         asked: AdmissionAsked,
-        decoder: OpusDecoder,
+        decoder: Decoder,
         source_address: str,
+        first_frame: int,
+        ancestor: Ancestor | None,
     ) -> None:
-        media = asked.media
+        media, identity = asked.media, asked.identity
         self._intake = intake
         self._row = intake.row
         self.slot = slot
+        self.epoch: int = read_card(intake.arena, slot)["epoch"]
+        self.continues_from_frames = None if ancestor is None else ancestor.end_frame
         self._stream_id = stream_id
-        self._call_id = asked.identity.call_id
-        self._decoder = decoder
-        self._framing = framing_for(media.framing)
-        self._rate_hz = media.rate_hz
-        self._writer = StreamWriter(intake.arena, slot, media.rate_hz, len(media.channel_names))
-        self._usual_frames = self._packet_frames = media.rate_hz // USUAL_PACKETS_A_SECOND
+        self._call_id = identity.call_id
+        self._writer = StreamWriter(intake.arena, slot, media.rate_hz, len(media.channel_names), first_frame)
+        self._feed = feed_for(decoder, media, self._writer, intake.row)
         self._flags = 0
         self._opened_ns = time.monotonic_ns()
         self._commit_address = intake.arena.word_address(self._writer.commit_word)
         update_card(intake.arena, slot, state=layout.LIVE)
         self._row.count("streams_opened")
-        identity = {"stream": stream_id, "call": self._call_id, "direction": asked.identity.direction}
-        intake.tell("stream_started", **identity, slot=slot, dialect=asked.identity.dialect, source=source_address)
+        continued = {} if ancestor is None else {"continues": ancestor.stream_id}
+        intake.tell(
+            "stream_started",
+            stream=stream_id,
+            call=self._call_id,
+            direction=identity.direction,
+            slot=slot,
+            dialect=identity.dialect,
+            source=source_address,
+            **continued,
+        )
         log.info(
             "stream started stream=%s call=%s direction=%s codec=%s rate_hz=%d slot=%d from=%s",
             stream_id,
             self._call_id,
-            asked.identity.direction,
+            identity.direction,
             media.codec,
             media.rate_hz,
             slot,
@@ -133,49 +167,56 @@ class StreamIntake:
             # Not a packet: libopus would take it for a lost one and make up sound.
             self._row.count("empty_messages")
             return
-        for packet in self._framing.cut(message):
-            self._decode(packet, now_ns)
+        self._feed.take(message, now_ns)
+        self._wake()
+
+    def pass_gap(self, gap: GapArrived, now_ns: int) -> None:
+        """Let media time pass without audio."""
+        self._writer.gap(gap.frames, layout.CAUSES.index(gap.cause), now_ns)
+        self._wake()
+
+    def mask(self, now_ns: int) -> int:
+        """Keep speech out of the ring from here on, its length kept; return the first masked frame."""
+        self._feed.masked = True
+        return self._writer.media_frames
+
+    def unmask(self) -> int:
+        """Let speech into the ring again; return the first frame that is heard."""
+        self._feed.masked = False
+        return self._writer.media_frames
+
+    def mask_back(self, seconds_ns: int) -> tuple[int, int]:
+        """Zero what is in the ring of the last `seconds_ns`; return the frames that it was, first and end.
+
+        Samples only: descriptors and totals stay as they are, and views that a reader holds are not promised anything.
+        """
+        return self._writer.wipe(seconds_ns)
+
+    def _wake(self) -> None:
         if self._intake.watch[self.slot]:
             futex_wake(self._commit_address)
         self._row.owe_bell()
 
-    def _decode(self, packet: bytes, now_ns: int) -> None:
-        row, writer, decoder = self._row, self._writer, self._decoder
-        frames = decoder.decode_into(packet, writer.reserve(decoder.bound_frames))
-        row.count("packets")
-        row.count("wire_bytes", len(packet))
-        row.observe("packet_bytes", len(packet))
-        if frames <= 0:
-            self._conceal(now_ns, len(packet))
-            return
-        writer.publish(frames, layout.DECODED, now_ns, len(packet))
-        row.count("decoded_frames", frames)
-        self._packet_frames = frames
-        if frames != self._usual_frames or packet[0] & STEREO_BIT:
-            row.count("unusual_packets")
-
-    def _conceal(self, now_ns: int, wire_bytes: int) -> None:
-        """Fill in for a packet that could not be decoded, for as long as the last good one was."""
-        frames = self._packet_frames
-        self._decoder.conceal_into(frames, self._writer.reserve(frames))
-        self._writer.publish(frames, layout.CONCEALED, now_ns, wire_bytes)
-        self._row.count("concealed_packets")
-
     def notice(self, kind: str) -> None:
-        """Tell readers of something that changed no sample."""
+        """Take note of something that changed no sample; readers are told what concerns them."""
         self._row.count(kind)
-        flags = self._flags
-        if kind == "degraded":
-            flags |= layout.FLAG_DEGRADED
-        elif kind == "recovered":
-            flags &= ~layout.FLAG_DEGRADED
-        elif kind == "no_audio":
-            flags |= layout.FLAG_NO_AUDIO
-        else:
+        if kind not in TOLD:
             return
-        self._flags = flags
-        update_card(self._intake.arena, self.slot, flags=flags)
+        state = layout.LIVE
+        if kind == "degraded":
+            self._flags |= layout.FLAG_DEGRADED
+        elif kind == "recovered":
+            self._flags &= ~layout.FLAG_DEGRADED
+        elif kind == "no_audio":
+            self._flags |= layout.FLAG_NO_AUDIO
+        elif kind == "paused":
+            state = layout.PAUSED
+        update_card(self._intake.arena, self.slot, flags=self._flags, state=state)
         self._intake.tell(kind, stream=self._stream_id, call=self._call_id)
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Write an event of this stream."""
+        self._intake.tell(kind, stream=self._stream_id, call=self._call_id, **fields)
 
     def end(self, ended: Ended, now_ns: int) -> None:
         """End the stream: its verdict goes to card, event ring and log, its slot back to the pool."""
@@ -187,8 +228,7 @@ class StreamIntake:
             "flags": self._flags,
         }
         try:
-            if self._framing.remainder():
-                self._conceal(now_ns, len(self._framing.remainder()))
+            self._feed.finish(now_ns)
             totals = Timeline(intake.arena, self.slot, read_card(intake.arena, self.slot)).totals()
         finally:
             intake.pool.release(self.slot, **ending)

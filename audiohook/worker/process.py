@@ -32,14 +32,19 @@ from audiohook.net.loop import Loop
 from audiohook.net.seat import WorkerSeat, report_ready
 from audiohook.net.signals import SignalInbox
 from audiohook.net.stream_socket import StreamSocket
+from audiohook.session.audiohook2_terms import DIALECT as AUDIOHOOK2
+from audiohook.session.audiohook2_terms import AudioHook2Terms
+from audiohook.session.context import DIALECT as CONTEXT
 from audiohook.session.context import ContextTerms
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S, milliseconds_ns, seconds_ns
 from audiohook.worker.acceptor import Acceptor
-from audiohook.worker.commands import CommandPort, CommandRecord, not_available
+from audiohook.worker.access import Access
+from audiohook.worker.commands import CommandPort, CommandRecord
 from audiohook.worker.connection import Connection
 from audiohook.worker.garbage import GarbageTimes
-from audiohook.worker.intake import Intake
+from audiohook.worker.intake import Intake, StreamIntake
 from audiohook.worker.placement import Placement
+from audiohook.worker.verbs import Verbs
 
 log = logging.getLogger("audiohook.worker")
 
@@ -74,12 +79,24 @@ def terms_of(config: Config) -> Terms:
         max_request_bytes=config.http.max_request_bytes,
         max_headers=config.http.max_headers,
         request_ns=seconds_ns(config.http.request_seconds),
-        max_message_bytes=context.max_message_bytes,
+        max_message_bytes={
+            CONTEXT: context.max_message_bytes,
+            AUDIOHOOK2: config.audiohook2.max_message_bytes,
+        },
         context=terms(context.sample_rate, context.framing),
         paths={
             path: terms(own.sample_rate or context.sample_rate, own.framing or context.framing)
             for path, own in context.paths.items()
         },
+        audiohook2=AudioHook2Terms(
+            formats=tuple(config.audiohook2.formats),
+            channels=tuple(config.audiohook2.channels),
+            start_paused=config.audiohook2.start_paused,
+            supported_languages=tuple(config.audiohook2.supported_languages),
+            open_ns=seconds_ns(config.audiohook2.open_seconds),
+            idle_ns=seconds_ns(config.audiohook2.idle_seconds),
+            paused_idle_ns=seconds_ns(config.audiohook2.paused_idle_seconds),
+        ),
     )
 
 
@@ -93,14 +110,19 @@ class Worker:
         self.row = Row(arena, seat.row)
         self.row.take(os.getpid(), seat.generation, layout.ROW_BOOTING)
         pool = SlotPool(arena, SlotLocks(files.locks))
-        self.intake = Intake(arena, pool, self.row, seat.generation, map_watch(files.watch))
+        self.intake = Intake(
+            arena, pool, self.row, seat.generation, map_watch(files.watch), config.audiohook2.l16_byte_order
+        )
         self.terms = terms_of(config)
+        self.access = Access(config)
         self.loop = Loop(self._every_turn)
         self.acceptor = Acceptor(
             self.loop.selector, seat.listeners, Placement(arena, seat.row), self.row, self._connected
         )
+        self.calls: dict[int, Connection] = {}
+        """The connection that last had a stream in each slot; whether it still has, `verbs.py` asks."""
         record = CommandRecord(arena, self.row, self.intake.tell)
-        self.commands = CommandPort(seat.command_fd, self.loop, not_available, record)
+        self.commands = CommandPort(seat.command_fd, self.loop, Verbs(self.calls, time.monotonic_ns), record)
         self.connections: set[Connection] = set()
         self._garbage = GarbageTimes(time.monotonic_ns())
         self._inbox = SignalInbox()
@@ -137,6 +159,7 @@ class Worker:
         bell_ns = row.pay_bell(now_ns)
         look_ns = self.acceptor.turn(now_ns)
         self._garbage.turn(now_ns, idle=self.loop.idle)
+        self.access.turn(now_ns)
         row.observe("loop_lag_ns", self.loop.timer_lag_ns)
         if self.terms.draining and self._may_leave(now_ns):
             self.loop.stop()
@@ -157,12 +180,15 @@ class Worker:
 
     # ---------------------------------------------------------------------------------------- connections
 
-    def _connected(self, connected: socket.socket, source_address: str, now_ns: int) -> None:
+    def _connected(self, connected: socket.socket, peer: tuple[str, int], now_ns: int) -> None:
         connection = Connection(
-            StreamSocket(connected), source_address, self.terms, self.loop, self.intake, self, now_ns
+            StreamSocket(connected), peer, self.terms, self.access, self.loop, self.intake, self, now_ns
         )
         self.connections.add(connection)
         self.row.set("live", len(self.connections))
+
+    def stream_began(self, connection: Connection, stream: StreamIntake) -> None:
+        self.calls[stream.slot] = connection
 
     def connection_gone(self, connection: Connection) -> None:
         self.connections.discard(connection)

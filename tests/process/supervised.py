@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 
+from audiohook.control.commands import READ_BYTES, Command, Reply, Status, Verb, encode_command, encode_reply
 from audiohook.errors import BootError
 from audiohook.net.gate import AcceptGate
 from audiohook.net.hygiene import inherited_fds
@@ -160,6 +161,13 @@ def threaded(seat: WorkerSeat) -> int:
     return echo(seat)
 
 
+def babbling(seat: WorkerSeat) -> int:
+    """Row 0 orders about, which is the desk's to do."""
+    if seat.row == 0:
+        os.write(seat.command_fd, encode_command(Command(1, Verb.END, 0, 1)))
+    return echo(seat)
+
+
 GATE: list[int] = []
 """A pipe of the kind `last_words`."""
 
@@ -195,12 +203,21 @@ WORKERS: dict[str, Callable[[WorkerSeat], int]] = {
         mute,
         descriptors,
         threaded,
+        babbling,
         last_words,
     )
 }
 
 
 # The desk: this program once more, exec'ed
+
+SAID = {"asks": encode_command(Command(1, Verb.PAUSE, 7, 1))}
+GARBAGE = {
+    "stammers": b"x",
+    "shouts": bytes(READ_BYTES + 1000),
+    "replies": encode_reply(Reply(1, Status.OK)),
+    "takes over": encode_command(Command(1, Verb.TAKEOVER, 0, 1)),
+}
 
 
 def desk(kind: str) -> int:
@@ -211,6 +228,12 @@ def desk(kind: str) -> int:
         report_failure(fds["report"], "no folder for the hub")
         return 6
     report_ready(fds["report"])
+    if kind in SAID | GARBAGE:
+        os.write(fds["commands"], (SAID | GARBAGE)[kind])
+        with selectors.EpollSelector() as selector:
+            selector.register(fds["commands"], selectors.EVENT_READ)
+            selector.select()
+        say("heard", bytes=len(os.read(fds["commands"], READ_BYTES)))
     os.read(fds["lifeline"], 1)
     say("desk-orphan")
     return 0
@@ -246,6 +269,10 @@ def supervise(options: argparse.Namespace) -> int:
         if options.kind == "last_words" and row == 1:
             let_row_0_die()
 
+    def whereabouts(slot: int) -> None:
+        if options.faulty_hooks:
+            raise LookupError(f"slot {slot}")
+
     hooks = Hooks(log=log, on_dead=on_dead, on_ready=on_ready, on_stopping=lambda: say("stopping"), on_tick=on_tick)
     command = None
     if options.desk:
@@ -263,7 +290,7 @@ def supervise(options: argparse.Namespace) -> int:
     if options.kind == "last_words":
         GATE[:] = os.pipe()
     # No memory, so no stream to command; tests/process/commanded.py has both.
-    switchboard = Switchboard(lambda _: None, lambda asked: asked.gone(), lambda _: None)
+    switchboard = Switchboard(whereabouts, lambda asked: asked.gone(), lambda _: None)
     code = Arbiter(plan, [listener], WORKERS[options.kind], hooks, switchboard, command).run()
     say("exit", code=code)
     return code

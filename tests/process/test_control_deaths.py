@@ -2,9 +2,12 @@
 
 import os
 import signal
+import socket
 import time
 
+from audiohook.control import protocol
 from audiohook.control.commander import Commander
+from audiohook.control.errands import MAX_OF_A_CLIENT, MAX_STREAMS_OF_A_USER
 from tests.process.controlling import HUNG_S, Asking, PlaceCalls, StartDaemon, obedient, result, stream_id, worker_of
 from tests.support.daemon import Daemon, kill
 from tests.support.peer import Peer
@@ -127,6 +130,21 @@ def test_a_client_that_dies_before_it_is_answered(start_daemon: StartDaemon, pla
             os.kill(client.pid, signal.SIGKILL)
     still_obeyed(daemon, peer)
     assert peer.close() == 1000
+
+
+def test_what_dead_clients_had_under_way_keeps_no_room(start_daemon: StartDaemon, place_calls: PlaceCalls) -> None:
+    daemon = obedient(start_daemon)
+    asked = [stream_id(daemon, peer) for peer in two_workers(daemon, place_calls)]
+    clients = MAX_STREAMS_OF_A_USER // MAX_OF_A_CLIENT + 2
+    for number in range(clients):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(daemon.hub_path)
+            for _ in range(MAX_OF_A_CLIENT):
+                client.send(protocol.encode({"do": "unmask", "stream": asked[number % 2]}))
+    daemon.wait_logged("asked to unmask", clients * MAX_OF_A_CLIENT)
+    with Commander(daemon.hub_path) as commander:
+        for stream in asked:
+            assert result(commander.ask("pause", stream=stream))["status"] == "ok"
 
 
 def test_a_stopped_supervisor_is_told_in_words_and_goes_on(start_daemon: StartDaemon, place_calls: PlaceCalls) -> None:

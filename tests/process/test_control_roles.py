@@ -1,4 +1,4 @@
-"""Who may do what on the hub, decided by the uid and groups that the kernel tells. Real users, so only root can test."""
+"""Who may do what on the hub, decided by the uid and groups that the kernel tells. Needs root, for real users."""
 
 import os
 

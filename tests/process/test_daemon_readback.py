@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,6 +32,10 @@ def check_whole(event: Event, peer: Peer, read: Samples) -> None:
     assert (event["decoded"], event["concealed"], event["gap_frames"]) == (len(expected), 0, 0)
     assert event["packets"] == len(peer.sent)
     assert (event["state"], event["reason"], event["code"]) == ("ENDED", "peer_closed", 1000)
+
+
+def has_all(daemon: Daemon, reader: Reader, peer: Peer) -> bool:
+    return len(reader.samples(stream_of(daemon, peer).stream_id)) == len(peer.sent) * PACKET_FRAMES
 
 
 def sent(peers: list[Peer], packets: int) -> Callable[[], bool]:
@@ -96,8 +101,7 @@ def test_one_loop_over_all_streams_reads_them_all(start_daemon: StartDaemon) -> 
                 talking.take(peer).close()
             peers.append(brief)
             for peer in peers:
-                stream, length = stream_of(daemon, peer).stream_id, len(peer.sent) * PACKET_FRAMES
-                daemon.wait(lambda s=stream, n=length: len(reader.samples(s)) == n, "every sample")
+                daemon.wait(partial(has_all, daemon, reader, peer), "every sample")
             reader.finish()
             for peer in peers:
                 (event,) = reader.seen("read", participant=peer.participant_id)
@@ -120,7 +124,7 @@ def test_blocks_of_any_size_starts_and_latest(start_daemon: StartDaemon) -> None
         for frames in ODD_SIZES:
             for start in ("oldest", 0, 12_345):
                 first = start if isinstance(start, int) else 0
-                pieces = [block.samples[:, 0] for block in stream.blocks(frames=frames, start=start)]  # type: ignore[arg-type]
+                pieces = [block.samples[:, 0] for block in stream.blocks(frames=frames, start=start)]
                 assert [len(piece) for piece in pieces[:-1]] == [frames] * (len(pieces) - 1)
                 assert np.array_equal(np.concatenate(pieces), expected[first:]), (frames, start)
         assert not list(stream.blocks(start="live"))

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 
 from audiohook.call import Call, Terms
 from audiohook.errors import Closure, Refusal
+from audiohook.session.audiohook2_terms import AudioHook2Terms
 from audiohook.session.context import ContextTerms
 from audiohook.session.context_client import upgrade_headers
-from audiohook.session.events import AdmissionAsked, Event
+from audiohook.session.events import AccessAsked, AdmissionAsked, Event
 from audiohook.units import NEVER_NS, NS_PER_S
 from audiohook.wire.client import UpgradeAnswer, UpgradeReader, masked_frame, upgrade_request
 from audiohook.wire.frames import Message, WebSocket
@@ -58,7 +59,8 @@ def call_terms(context: ContextTerms | None = None, *, draining: bool = False) -
         max_request_bytes=4096,
         max_headers=40,
         request_ns=REQUEST_NS,
-        max_message_bytes=MAX_MESSAGE_BYTES,
+        max_message_bytes={"context": MAX_MESSAGE_BYTES, "audiohook2": 65_536},
+        audiohook2=AudioHook2Terms(),
         context=context or context_terms(),
         paths={"/narrow": context_terms(rate_hz=8000, framing="fixed:40")},
         draining=draining,
@@ -174,6 +176,10 @@ class Adapter:
 
     def _handle(self) -> None:
         for event in self.call.events():
+            if isinstance(event, AccessAsked):
+                self.call.let_in(self.now_ns)
+                self._after()
+                continue
             self.events.append(event)
             if isinstance(event, AdmissionAsked):
                 if self._admission is None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from audiohook.call import Terms
+from audiohook.config import Config
 from audiohook.memory import layout
 from audiohook.memory.cards import read_card
 from audiohook.memory.event_ring import EventReader
@@ -25,14 +26,17 @@ from audiohook.net.stream_socket import StreamSocket
 from audiohook.units import NS_PER_MS
 from audiohook.wire.client import UpgradeAnswer, UpgradeReader
 from audiohook.wire.frames import Message, WebSocket
+from audiohook.worker.access import Access
 from audiohook.worker.connection import Connection
-from audiohook.worker.intake import Intake
+from audiohook.worker.intake import Intake, StreamIntake
 from tests.support.calls import KEY, call_terms, upgrade
 from tests.support.memory import Bench
 from tests.support.tcp import PATIENCE_SECONDS, tcp_pair
 
 SIZES = layout.geometry(slots=4, rows=2, ring_seconds=1, event_records=64)
 TURN_NS = NS_PER_MS
+ACCESS = Access(Config())
+PEER = ("127.0.0.1", 5)
 
 
 class Peer:
@@ -121,11 +125,21 @@ class ConnectionBench:
         """Connect a peer; `buffer_bytes` as in `tcp_pair`."""
         accepted, connected = tcp_pair(buffer_bytes)
         connection = Connection(
-            StreamSocket(accepted), "127.0.0.1:5", self.terms, self.loop, self.intake, self, self.loop.clock()
+            StreamSocket(accepted),
+            ("127.0.0.1", 5),
+            self.terms,
+            ACCESS,
+            self.loop,
+            self.intake,
+            self,
+            self.loop.clock(),
         )
         self.connections.add(connection)
         self._peers.append(Peer(self, connected, connection))
         return self._peers[-1]
+
+    def stream_began(self, connection: Connection, stream: StreamIntake) -> None:
+        """A worker would remember where it is."""
 
     def until(self, condition: Callable[[], bool], *peers: Peer) -> None:
         """Turn until `condition`; `peers` read meanwhile."""

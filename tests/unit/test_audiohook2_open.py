@@ -187,7 +187,7 @@ def test_another_organization_is_unauthorized() -> None:
     assert CONVERSATION not in json.dumps(said["parameters"])
     (event,) = life.events()
     assert isinstance(event, NotOpened)
-    assert event.reason == "unauthorized"
+    assert event.reason == "foreign_organization"
     assert life.session.state is State.REJECTED
 
 

@@ -11,7 +11,16 @@ import pytest
 from audiohook.call import Call
 from audiohook.errors import CLOSURES, DRAINING, HEARTBEAT_LOST, NO_SLOT, SEND_STALLED, SHUTDOWN, Closure
 from audiohook.session.context import CLOSE_WAIT_NS
-from audiohook.session.events import AdmissionAsked, Answered, AudioArrived, Ended, Identity, Media, Noticed
+from audiohook.session.events import (
+    AccessAsked,
+    AdmissionAsked,
+    Answered,
+    AudioArrived,
+    Ended,
+    Identity,
+    Media,
+    Noticed,
+)
 from audiohook.units import NEVER_NS, NS_PER_S
 from audiohook.wire.frames import CloseReceived
 from tests.support.calls import (
@@ -237,6 +246,8 @@ def unanswered() -> Call:
     """Return a Call whose question for admission has not been answered yet."""
     call = Call(call_terms(), START_NS)
     call.receive_data(upgrade(), START_NS)
+    assert [type(event) for event in call.events()] == [AccessAsked]
+    call.let_in(START_NS)
     assert call.events() == [ASKED]
     return call
 

@@ -26,9 +26,7 @@ def raw(house: Bench, slot: int) -> bytes:
     return bytes(house.reader.cards[slot].tobytes())
 
 
-@given(
-    st.sampled_from(TEXTS), st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=150)
-)
+@given(st.sampled_from(TEXTS), st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=150))
 def test_texts_come_back_or_are_cut_at_a_character(house: Bench, name: str, text: str) -> None:
     new_card(house.arena, 0, **{name: text})
     got = read_card(house.reader, 0)[name]

@@ -38,5 +38,8 @@ def test_what_a_file_names_exists(path: Path) -> None:
 
 
 def test_a_missing_file_would_be_found() -> None:
-    assert FILES.findall("see tests/unit/test_gone.py, and docs/gone.md.") == ["tests/unit/test_gone.py", "docs/gone.md"]
+    assert FILES.findall("see tests/unit/test_gone.py, and docs/gone.md.") == [
+        "tests/unit/test_gone.py",
+        "docs/gone.md",
+    ]
     assert NAMED_TEST.findall("Guarded by test_gone") == ["test_gone"]

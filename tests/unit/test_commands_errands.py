@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from audiohook.control.commands import Command, Reply, Status, Verb
-from audiohook.control.errands import ERRAND_NS, MAX_OF_A_CLIENT, MAX_STREAMS, MAX_STREAMS_OF_A_USER, Errands
+from audiohook.control.errands import ERRAND_NS, MAX_OF_A_CLIENT, MAX_STREAMS, MAX_STREAMS_OF_A_USER, Errands, Target
 from audiohook.control.requests import Order
-from audiohook.control.targets import MAX_TARGETS, Target
-from audiohook.memory import layout
+from audiohook.control.targets import MAX_TARGETS
 from audiohook.units import NEVER_NS
 
 
 def targets(count: int) -> list[Target]:
-    return [Target(slot, 10 + slot, f"{slot:08}-id", "a-call", layout.LIVE) for slot in range(count)]
+    return [Target(slot, 10 + slot, f"{slot:08}-id", "a-call") for slot in range(count)]
 
 
 def begin(

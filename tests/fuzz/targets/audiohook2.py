@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from audiohook.errors import CLOSURES, NO_SLOT, PEER_CLOSED, PEER_VANISHED
-from audiohook.session import audiohook2_departure as departures
 from audiohook.session.audiohook2 import COUNTED, AudioHook2Session
 from audiohook.session.audiohook2_messages import (
     MAX_SENT_BYTES,
@@ -54,13 +53,7 @@ TERMS = AudioHook2Terms(supported_languages=("en-US", "de"))
 FRAME_BYTES = {"none": 0, "pcmu": 1, "l16": 2}
 CAUSES = ("paused", "discarded", "lost")
 NOTICES = ("paused", "resumed")
-REASONS = {PEER_CLOSED, PEER_VANISHED, NO_SLOT.slug} | {
-    closure.slug
-    for closure in (
-        *(*CLOSURES, departures.BAD_MESSAGE, departures.UNAUTHORIZED, departures.OPEN_TIMEOUT),
-        *(departures.IDLE_TIMEOUT, departures.DISCONNECTED),
-    )
-}
+REASONS = {PEER_CLOSED, PEER_VANISHED, NO_SLOT.slug} | {closure.slug for closure in (*CLOSURES,)}
 
 SEQ = '"seq":0'
 """Stands in a seed's messages for the number that `assemble` gives them."""

@@ -1,0 +1,74 @@
+"""Whether a peer may enter, and under which address it counts: keys, signatures, shared secrets, lists of networks.
+
+Puts `auth`'s pure verdicts together with what a process has and they have not: the keys file, the wall clock and the
+connection's address. Says in log and counters why a peer was refused; the peer hears a status and nothing else.
+"""
+
+import logging
+import time
+
+from audiohook.auth.addresses import AddressList, caller_address
+from audiohook.auth.signature import SignaturePolicy
+from audiohook.auth.verdict import FAILURE_DELAY_NS, Verdict, authenticate, check_shared_secret
+from audiohook.config import Config, KeysFile
+from audiohook.errors import FORBIDDEN_ADDRESS, UNAUTHORIZED, Refusal
+from audiohook.session.context import DIALECT
+from audiohook.session.events import AccessAsked
+from audiohook.units import NS_PER_S
+
+log = logging.getLogger("audiohook.worker")
+
+LOOK_EVERY_NS = NS_PER_S
+"""How often the keys file is looked at: one stat, unless it has changed."""
+
+
+class Access:
+    """One worker's rules. Made from a configuration that has been checked; raises ConfigError for the keys file."""
+
+    def __init__(self, config: Config) -> None:
+        self._keys = KeysFile(config.auth.keys_file) if config.auth.keys_file else None
+        self._policy = SignaturePolicy(config.auth.signature_age_seconds, config.auth.signature_skew_seconds)
+        self._secret_header = config.auth.secret_header
+        self._allowed = AddressList(config.server.allow)
+        self._trusted = AddressList(config.server.trusted_proxies)
+        self._wants_proxy_header = config.server.proxy_protocol
+        self._looked_ns = 0
+
+    def turn(self, now_ns: int) -> None:
+        """Look, now and then, whether the keys have changed. A file that is broken leaves the old keys valid."""
+        if self._keys is None or now_ns - self._looked_ns < LOOK_EVERY_NS:
+            return
+        self._looked_ns = now_ns
+        if not self._keys.refresh():
+            return
+        if self._keys.error is None:
+            log.info("keys file read again keys=%d", len(self._keys.keyring))
+        else:
+            log.error("keys file cannot be used, the old keys stay valid: %s", self._keys.error)
+
+    def wants_proxy_header(self, connected: str) -> bool:
+        """Return whether a connection from address `connected` must begin with a PROXY protocol v2 header."""
+        return self._wants_proxy_header and connected in self._trusted
+
+    def judge(self, asked: AccessAsked, connected: str) -> tuple[str, Refusal | None, int]:
+        """Return the address under which the peer counts, and None or its refusal with the delay in ns.
+
+        `connected` is the other end of the connection, or what a PROXY header said of it.
+        """
+        caller = caller_address(connected, asked.request.get("x-forwarded-for"), self._trusted)
+        if len(self._allowed) and (caller is None or caller not in self._allowed):
+            log.warning("peer refused: its address is not in server.allow from=%s", caller or connected)
+            return connected, FORBIDDEN_ADDRESS, 0
+        if self._keys is not None:
+            verdict = self._judge_keys(asked)
+            if not verdict.ok:
+                log.warning("peer refused: %s result=%s from=%s", verdict.reason, verdict.result, caller or connected)
+                return caller or connected, UNAUTHORIZED, FAILURE_DELAY_NS
+        return caller or connected, None, 0
+
+    def _judge_keys(self, asked: AccessAsked) -> Verdict:
+        assert self._keys is not None
+        request, keyring = asked.request, self._keys.keyring
+        if asked.dialect == DIALECT:
+            return check_shared_secret(request.headers, self._secret_header, keyring)
+        return authenticate(request.headers, request.target, keyring, self._policy, int(time.time()))
