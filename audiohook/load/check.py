@@ -27,6 +27,10 @@ CHUNK_FRAMES = 8000
 """Frames compared at once, so that a block of any length needs no more memory than this."""
 
 
+LONGEST_PACKET_FRAMES = 5760
+"""120 ms at 48 kHz: room for any Opus packet."""
+
+
 class Decoder(Protocol):
     """What is used of the decoders of `codec/`."""
 
@@ -41,7 +45,7 @@ class ExpectedPcm:
         self._packets = packets
         self._decoder = decoder
         self._packet_frames = packet_frames
-        self._samples: Samples = np.zeros((CHUNK_FRAMES + max(packet_frames, bound_frames(decoder)), channels), np.int16)
+        self._samples: Samples = np.zeros((CHUNK_FRAMES + max(packet_frames, LONGEST_PACKET_FRAMES), channels), np.int16)
         self._address = self._samples.ctypes.data
         self._first = 0
         self._end = 0

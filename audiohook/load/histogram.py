@@ -65,9 +65,16 @@ class Quantiles(msgspec.Struct, frozen=True):
     count: int
     p50_ns: int
     p99_ns: int
+    p999_ns: int
     max_ns: int
 
 
 def quantiles(histogram: Histogram) -> Quantiles:
     """Return the figures that a table shows of `histogram`."""
-    return Quantiles(histogram.total, histogram.quantile(0.5), histogram.quantile(0.99), histogram.greatest)
+    return Quantiles(
+        histogram.total,
+        histogram.quantile(0.5),
+        histogram.quantile(0.99),
+        histogram.quantile(0.999),
+        histogram.greatest,
+    )

@@ -15,6 +15,7 @@ Ending = Literal[
     "interrupted",
     "refused",
     "connect_failed",
+    "not_opened",
     "ended_by_server",
     "lost",
     "close_unanswered",
@@ -23,26 +24,38 @@ Ending = Literal[
 
 - completed: all packets were sent, we closed with 1000 and the server answered;
 - interrupted: the same, before all packets were sent, because the run was stopped;
-- refused: the upgrade was answered with an HTTP status (`detail`);
+- refused: the upgrade was answered with an HTTP status, or `open` with `disconnect` (`detail` says which);
 - connect_failed: no TCP connection, or no HTTP answer to the upgrade (`detail` says which);
-- ended_by_server: the server sent a close frame (`detail` is its code);
+- not_opened: the upgrade was accepted, and `open` was not answered in time, or not with media;
+- ended_by_server: the server sent a close frame (`detail` is its code) or `disconnect` (`detail` is its reason);
 - lost: TCP ended without a close frame (`detail` says how);
 - close_unanswered: all was sent and closed, and the server did not answer the close in time.
+
+Behind "closed with 1000" read `close`, `closed` and a close frame without a status where the dialect is `audiohook2`.
 """
 
 
 class CallOutcome(msgspec.Struct, frozen=True):
-    """How one call went. The kernel took `packets` whole; `connect_ns` is 0 unless the upgrade was accepted."""
+    """How one call went. The kernel took `packets` whole.
+
+    `connect_ns` is 0 unless the upgrade was accepted. `opened`: audio might be sent, so there must be a stream.
+    `open_ns` is from `open` to `opened`, 0 where the dialect has none.
+    """
 
     call: int
     ending: Ending
     detail: str
     packets: int
     connect_ns: int
+    opened: bool
+    open_ns: int = 0
 
 
 class CallerReport(msgspec.Struct, tag="caller"):
-    """Of one caller process. `lateness` is due → sent of each packet; `stalled` packets found no room in the kernel."""
+    """Of one caller process. `lateness` is due → sent of each packet; `stalled` packets found no room in the kernel.
+
+    `open` is `open` → `opened`, `pong` is `ping` → `pong`; `faults` are what a server said that it must not, or too late.
+    """
 
     process: int
     open_now: int = 0
@@ -51,17 +64,21 @@ class CallerReport(msgspec.Struct, tag="caller"):
     stalled: int = 0
     pings: int = 0
     connect: Histogram = msgspec.field(default_factory=Histogram)
+    open: Histogram = msgspec.field(default_factory=Histogram)
+    pong: Histogram = msgspec.field(default_factory=Histogram)
     lateness: Histogram = msgspec.field(default_factory=Histogram)
+    faults: dict[str, int] = msgspec.field(default_factory=dict)
     outcomes: list[CallOutcome] = msgspec.field(default_factory=list)
     final: bool = False
 
 
 class StreamVerdict(msgspec.Struct):
-    """What the shared memory had of one call, in frames (samples: the streams are mono).
+    """What the shared memory had of one call, in frames: one sample per channel.
 
     `length` is the frames of the timeline that were seen or known to be missed. Every one of them is in exactly one of
-    `verified` (equal to the local decode), `different`, `missing` (jumped over or lapped), `gap_frames`, `surplus`
-    (more than was planned). Beside the timeline: `repeated` frames came twice, `missing_tail` frames were sent and are
+    `verified` (every channel equal to the local decode), `different`, `missing` (jumped over or lapped), `gap_frames`,
+    `surplus` (more than was planned). Of the gaps, `not_sent` frames were announced by the client itself: nothing was
+    to come there. Beside the timeline: `repeated` frames came twice, `missing_tail` frames were sent and are
     not on it. `first_difference` is -1 if there is none.
     """
 
@@ -77,6 +94,7 @@ class StreamVerdict(msgspec.Struct):
     repeated: int = 0
     surplus: int = 0
     gap_frames: dict[str, int] = msgspec.field(default_factory=dict)
+    not_sent: int = 0
     overruns: int = 0
     ended: bool = False
     end_reason: str = ""
@@ -84,9 +102,8 @@ class StreamVerdict(msgspec.Struct):
     @property
     def perfect(self) -> bool:
         """The stream has ended, and every sample that was sent is there once, equal to the local decode."""
-        return (
-            self.ended and self.length > 0 and self.verified == self.length and not (self.repeated or self.missing_tail)
-        )
+        whole = self.verified + self.not_sent == self.length > 0
+        return self.ended and whole and not (self.repeated or self.missing_tail)
 
 
 class ReaderReady(msgspec.Struct, tag="ready"):

@@ -10,6 +10,7 @@ import msgspec
 
 from audiohook.load.histogram import Histogram, Quantiles, quantiles
 from audiohook.load.reports import CallerReport, CallOutcome, Ending, StreamVerdict, VerifierReport, WatcherReport
+from audiohook.session.context import DIALECT as CONTEXT
 from audiohook.units import NS_PER_MS
 
 LATE_NS = 20 * NS_PER_MS
@@ -17,7 +18,7 @@ LATE_NS = 20 * NS_PER_MS
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """What `--verify` found, summed over streams, in samples; `gaps` by cause; `imperfect` tells each stream that
+    """What `--verify` found, summed over streams, in frames; `gaps` by cause; `imperfect` tells each stream that
     failed.
 
     `streams` were found; `absent` calls were open and had no stream in the shared memory.
@@ -44,18 +45,23 @@ class Result(msgspec.Struct, frozen=True):
     url: str
     calls: int
     seconds: float
+    dialect: str
     processes: int
     interrupted: bool
     endings: dict[Ending, int]
     refused: dict[str, int]
     connect_failed: dict[str, int]
+    not_opened: dict[str, int]
     ended_by_server: dict[str, int]
     lost: dict[str, int]
     packets: int
     wire_bytes: int
     stalled: int
     pings: int
+    faults: dict[str, int]
     connect: Quantiles
+    open: Quantiles | None
+    pong: Quantiles | None
     lateness: Quantiles
     publish: Quantiles | None
     verification: Verification | None
@@ -81,8 +87,9 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """All calls ran to the end and, with `--verify`, every sample of every call was verified."""
-        return self.all_completed and (self.verification is None or self.every_sample_verified)
+        """All calls ran to the end, the server made no fault, and with `--verify` every sample was verified."""
+        heard = self.verification is None or self.every_sample_verified
+        return self.all_completed and not self.faults and heard
 
 
 def verification_of(report: VerifierReport, outcomes: Iterable[CallOutcome]) -> Verification:
@@ -110,7 +117,7 @@ def verification_of(report: VerifierReport, outcomes: Iterable[CallOutcome]) -> 
 
 def was_open(outcome: CallOutcome) -> bool:
     """Return whether the call was ever open, and so must have a stream."""
-    return outcome.connect_ns > 0
+    return outcome.opened
 
 
 class Tally:
@@ -128,6 +135,13 @@ class Tally:
     def total(self, field: str) -> int:
         """Return the sum of a count over all processes."""
         return sum(getattr(report, field) for report in self._newest.values())
+
+    def faults(self) -> dict[str, int]:
+        """Return the faults of the server, by what they are."""
+        whole: Counter[str] = Counter()
+        for report in self._newest.values():
+            whole.update(report.faults)
+        return dict(whole)
 
     def merged(self, field: str) -> Quantiles:
         """Return the figures of a histogram over all processes."""
@@ -147,6 +161,7 @@ class Tally:
         url: str,
         calls: int,
         seconds: float,
+        dialect: str,
         processes: int,
         interrupted: bool,
         verifier: VerifierReport | None,
@@ -158,18 +173,23 @@ class Tally:
             url=url,
             calls=calls,
             seconds=seconds,
+            dialect=dialect,
             processes=processes,
             interrupted=interrupted,
             endings=dict(Counter(outcome.ending for outcome in self.outcomes)),
             refused=self.details("refused"),
             connect_failed=self.details("connect_failed"),
+            not_opened=self.details("not_opened"),
             ended_by_server=self.details("ended_by_server"),
             lost=self.details("lost"),
             packets=sum(outcome.packets for outcome in self.outcomes),
             wire_bytes=self.total("wire_bytes"),
             stalled=self.total("stalled"),
             pings=self.total("pings"),
+            faults=self.faults(),
             connect=self.merged("connect"),
+            open=None if dialect == CONTEXT else self.merged("open"),
+            pong=None if dialect == CONTEXT else self.merged("pong"),
             lateness=self.merged("lateness"),
             publish=None if watcher is None else quantiles(watcher.publish),
             verification=None if verifier is None else verification_of(verifier, self.outcomes),

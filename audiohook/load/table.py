@@ -41,7 +41,7 @@ def table_of(result: Result) -> str:
 
 def _rows(result: Result) -> Iterator[tuple[str, str]]:
     yield "run", f"{result.run}  {result.url}"
-    yield "calls", f"{result.calls} of {result.seconds:g} s, {result.processes} client processes"
+    yield "calls", f"{result.calls} of {result.seconds:g} s, {result.dialect}, {result.processes} client processes"
     yield "ran to their end", f"{result.endings.get('completed', 0)}"
     if result.endings.get("interrupted"):
         yield "interrupted by you", f"{result.endings['interrupted']}"
@@ -50,8 +50,10 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     for label, counts in (
         ("refused, by status", result.refused),
         ("not connected", result.connect_failed),
-        ("ended by server, by code", result.ended_by_server),
+        ("not opened", result.not_opened),
+        ("ended by server", result.ended_by_server),
         ("lost without a close", result.lost),
+        ("faults of the server", result.faults),
     ):
         if counts:
             yield label, _counts(counts)
@@ -60,6 +62,10 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     if result.stalled:
         yield "packets that had to wait", f"{result.stalled:,} (no room in the kernel: the server reads too slowly)"
     yield "connect → 101", _times(result.connect)
+    if result.open is not None:
+        yield "open → opened", _times(result.open)
+    if result.pong is not None:
+        yield "ping → pong", _times(result.pong)
     if result.publish is not None:
         yield "sent → readable", _times(result.publish)
     yield "own lateness", _times(result.lateness)
@@ -68,14 +74,14 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def _verification_rows(found: Verification) -> Iterator[tuple[str, str]]:
-    yield "verified samples", f"{found.verified:,} in {found.streams} streams, {found.perfect} of them perfect"
-    yield "gaps, by cause", _counts(found.gaps, " samples") if found.gaps else "none"
+    yield "verified frames", f"{found.verified:,} in {found.streams} streams, {found.perfect} of them perfect"
+    yield "gaps, by cause", _counts(found.gaps, " frames") if found.gaps else "none"
     for label, count in (
-        ("different samples", found.different),
-        ("missing samples", found.missing),
+        ("different frames", found.different),
+        ("missing frames", found.missing),
         ("missing at the end", found.missing_tail),
-        ("samples that came twice", found.repeated),
-        ("samples beyond the plan", found.surplus),
+        ("frames that came twice", found.repeated),
+        ("frames beyond the plan", found.surplus),
         ("overruns of the verifier", found.overruns),
         ("calls without a stream", found.absent),
     ):
@@ -90,7 +96,7 @@ def _failures(found: Verification) -> list[str]:
 
 
 def _failure(verdict: StreamVerdict) -> str:
-    facts = [f"{verdict.verified:,} of {verdict.length:,} samples verified"]
+    facts = [f"{verdict.verified:,} of {verdict.length:,} frames verified"]
     if verdict.first_difference >= 0:
         facts.append(f"{verdict.different:,} different, the first at {verdict.first_difference:,}")
     if verdict.missing:
@@ -112,6 +118,11 @@ def _times(times: Quantiles) -> str:
         return "nothing measured"
     shown = (
         f"{name} {value / NS_PER_MS:.2f} ms"
-        for name, value in (("p50", times.p50_ns), ("p99", times.p99_ns), ("max", times.max_ns))
+        for name, value in (
+            ("p50", times.p50_ns),
+            ("p99", times.p99_ns),
+            ("p99.9", times.p999_ns),
+            ("max", times.max_ns),
+        )
     )
     return f"{'  '.join(shown)}  ({times.count:,})"

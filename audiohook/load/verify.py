@@ -1,7 +1,7 @@
 """`--verify`: reads every call of the run back out of the shared memory, in a process of its own, and compares it.
 
 It attaches through the public API, as anybody's process would, before the first call is placed; what it may see is
-exactly what a stranger may see. Streams are recognised by the names that the plan gave them. Each is followed from its
+exactly what a stranger may see. Streams are recognised by the participants that the plan has made up. Each is followed from its
 first frame to its end and compared by `check.py`. The samples are copied out of the ring: a view that is overwritten
 while it is compared would be called different, and it is not.
 
@@ -18,12 +18,14 @@ from itertools import islice
 
 import audiohook
 from audiohook.codec.opus import OpusDecoder
+from audiohook.codec.pcmu import PcmuDecoder
 from audiohook.errors import AudiohookError, ReaderError
-from audiohook.load.check import ExpectedPcm, StreamCheck
+from audiohook.load.check import Decoder, ExpectedPcm, StreamCheck
 from audiohook.load.orders import Orders
 from audiohook.load.plan import Plan, PlannedCall
 from audiohook.load.reports import Finish, ReaderReady, Report, StreamVerdict, VerifierReport
-from audiohook.load.script import Script
+from audiohook.load.script import Scripts
+from audiohook.session.context import DIALECT as CONTEXT
 from audiohook.units import NS_PER_S
 
 END_WITHIN_NS = 10 * NS_PER_S
@@ -38,18 +40,18 @@ BLOCKS_A_SECOND = 4
 class FollowedStream:
     """One stream of the run, as far as it has been read."""
 
-    def __init__(self, stream: audiohook.Stream, call: int, packets: Iterator[bytes], packet_ns: int) -> None:
+    def __init__(self, stream: audiohook.Stream, call: PlannedCall, packets: Iterator[bytes]) -> None:
         """`packets` is all that the call means to send."""
-        rate_hz = stream.sample_rate
-        self.packet_frames = rate_hz * packet_ns // NS_PER_S
+        rate_hz, channels = stream.sample_rate, len(stream.channel_names)
+        self.packet_frames = rate_hz * call.packet_ns // NS_PER_S
         self.read_out = False
         """Nothing more will come: the stream is over and read to its end, or cannot be read on."""
         self._stream = stream
         self._block_frames = rate_hz // BLOCKS_A_SECOND
         self._blocks = stream.blocks(frames=self._block_frames, start="oldest", on_overrun="skip", copy=True)
         self._check = StreamCheck(
-            StreamVerdict(call, stream.stream_id, rate_hz),
-            ExpectedPcm(packets, OpusDecoder(rate_hz, 1), self.packet_frames),
+            StreamVerdict(call.index, stream.stream_id, rate_hz),
+            ExpectedPcm(packets, _decoder(call.dialect, rate_hz, channels), self.packet_frames, channels),
         )
 
     @property
@@ -83,15 +85,15 @@ class FollowedStream:
             return
         if block.first_frame > self._check.next_frame:
             self.verdict.overruns += 1
-        self._check.on_block(block.first_frame, block.samples[:, 0], block.gaps)
+        self._check.on_block(block.first_frame, block.samples, block.gaps)
 
 
 class Verifier:
     """All streams of one run."""
 
-    def __init__(self, plan: Plan, script: Script, hub: audiohook.Hub) -> None:
+    def __init__(self, plan: Plan, scripts: Scripts, hub: audiohook.Hub) -> None:
         self._plan = plan
-        self._script = script
+        self._scripts = scripts
         self._hub = hub
         self._calls: dict[str, PlannedCall] = {call.participant_id: call for call in plan.calls}
         self._followed: dict[int, FollowedStream] = {}
@@ -101,10 +103,10 @@ class Verifier:
         if len(self._followed) == len(self._calls):
             return
         for stream in self._hub.streams(ended=True):
-            call = self._calls.get(stream.participant_id) if stream.session_id == self._plan.run else None
+            call = self._calls.get(stream.participant_id)
             if call is not None and call.index not in self._followed:
-                packets = islice(self._script.packets_of(call.index, self._plan.seed), self._plan.packets)
-                self._followed[call.index] = FollowedStream(stream, call.index, packets, self._plan.packet_ns)
+                packets = self._scripts[call.dialect].packets_of(call.index, self._plan.seed)
+                self._followed[call.index] = FollowedStream(stream, call, islice(packets, call.packets))
 
     def read_on(self) -> int:
         """Compare what has come in all streams; return how many frames that was."""
@@ -127,8 +129,12 @@ class Verifier:
         return report
 
 
+def _decoder(dialect: str, rate_hz: int, channels: int) -> Decoder:
+    return OpusDecoder(rate_hz, channels) if dialect == CONTEXT else PcmuDecoder(channels)
+
+
 def verify_streams(
-    plan: Plan, script: Script, hub_path: str | None, orders_fd: int, tell: Callable[[Report], None]
+    plan: Plan, scripts: Scripts, hub_path: str | None, orders_fd: int, tell: Callable[[Report], None]
 ) -> None:
     """Be the verifying process: attach, say so, compare until the parent says that all is sent, read out, report."""
     try:
@@ -137,7 +143,7 @@ def verify_streams(
         tell(VerifierReport(failed=str(error), final=True))
         return
     tell(ReaderReady())
-    verifier = Verifier(plan, script, hub)
+    verifier = Verifier(plan, scripts, hub)
     orders = Orders(orders_fd)
     progress_ns = look_due_ns = report_due_ns = time.monotonic_ns()
     while not orders.abandoned:

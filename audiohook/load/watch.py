@@ -50,7 +50,7 @@ class PublishWatcher:
         if not self._missing:
             return
         for stream in self._hub.streams():
-            if stream.session_id == self._plan.run and stream.participant_id in self._missing:
+            if stream.participant_id in self._missing:
                 self._start(stream, self._missing.pop(stream.participant_id))
 
     def report(self) -> WatcherReport:
@@ -70,10 +70,12 @@ class PublishWatcher:
     def _watch(self, stream: audiohook.Stream, call: int, histogram: Histogram) -> None:
         column = self._sent_times.column(call)
         assert column is not None
-        packet_frames = stream.sample_rate * self._plan.packet_ns // NS_PER_S
+        packet_frames = stream.sample_rate * self._plan.calls[call].packet_ns // NS_PER_S
         try:
             for block in stream.blocks(frames=packet_frames, start="live", on_overrun="skip"):
                 now_ns = time.monotonic_ns()
+                if block.gaps:
+                    return  # from here on frames tell no longer which packet they came in
                 packet, rest = divmod(block.first_frame, packet_frames)
                 if rest == 0 and block.samples.shape[0] == packet_frames:
                     histogram.record(now_ns - column[packet % PACKETS])

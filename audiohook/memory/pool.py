@@ -88,9 +88,8 @@ class SlotPool:
             descriptor_base=descriptor_base,
             opened_monotonic_ns=time.monotonic_ns(),
             opened_realtime_ns=time.time_ns(),
-            continues_slot=layout.NO_SLOT,
             continued_by_slot=layout.NO_SLOT,
-            **identity,
+            **{"continues_slot": layout.NO_SLOT, **identity},
         )
 
     def _clear_totals(self, slot: int, descriptor_base: int) -> None:
