@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 COMMANDS = sorted(str(path.relative_to(HERE)) for path in (HERE / "bin").iterdir() if path.is_file())
 
 SERVER = ["wsproto>=1.2", "h11>=0.14", "opuslib>=3.0.1", "psutil>=5.9", "msgspec>=0.18", "http-sf>=1.5"]
+RESAMPLE = ["soxr>=0.5"]
 DEVELOP = [
     "pytest>=8",
     "pytest-timeout>=2.3",
@@ -32,5 +33,5 @@ setup(
     package_data={"audiohook": ["py.typed", "memory/LAYOUT.md"]},
     scripts=COMMANDS,
     install_requires=["numpy>=1.26"],
-    extras_require={"server": SERVER, "develop": SERVER + DEVELOP},
+    extras_require={"server": SERVER, "resample": RESAMPLE, "develop": SERVER + RESAMPLE + DEVELOP},
 )

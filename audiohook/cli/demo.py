@@ -1,4 +1,4 @@
-"""`make run`: a daemon, eight calls of real speech, and the proof that what went in came out.
+"""`make run`: a daemon, eight calls of real speech in both dialects, and the proof that what went in came out.
 
 Starts audiohookd on loopback with its defaults (less memory, its hub under var/), places calls with the load client,
 which reads every sample back out of the shared memory and compares it, writes what another reader hears as WAV files,
@@ -46,7 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
         recorder: subprocess.Popen[bytes] | None = None
         try:
             url, hub_path = _wait_ready(daemon, log_path)
-            print(f"audiohookd runs at {url}, its log is {log_path}; placing {CALLS} calls of real speech", flush=True)
+            print(
+                f"audiohookd runs at {url}, its log is {log_path}; placing {CALLS} calls of real speech, half of "
+                "them in each dialect",
+                flush=True,
+            )
             command = [sys.executable, "-m", "audiohook.cli.demo_recorder", hub_path, str(recordings)]
             recorder = subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0)
             return _place_calls(url, hub_path, options.seconds, recorder, recordings)
@@ -105,7 +109,7 @@ def _place_calls(
 
         # The first call begins a moment after the run does, and the last has to end before it.
         length = UNTIL_TOLD_SECONDS if seconds is None else seconds
-        options = RunOptions(url=url, calls=CALLS, seconds=length, verify=True, hub=hub_path, var=VAR)
+        options = RunOptions(url=url, calls=CALLS, seconds=length, dialect="mixed", verify=True, hub=hub_path, var=VAR)
         result = run(options, show)
         screen.finish()
     print(table_of(result))

@@ -3,7 +3,7 @@
 What is read, and how, is in `attachment.py` and `memory/stream.py`; here a coroutine awaits where there is nothing to
 hand out. Two threads a hub: one sleeps for all of its coroutines, one talks with the desk. Invariants: the event loop
 is never blocked, also while a loop catches up (it is given a turn every TURN_NS); a task that is cancelled leaves no
-wait and no watch behind (tests/process/test_async_reader.py).
+wait and no watch behind (tests/process/test_async_ends.py).
 """
 
 import asyncio

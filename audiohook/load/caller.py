@@ -14,10 +14,12 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 from selectors import EVENT_READ, DefaultSelector
 
+from audiohook.load.credentials import Credentials
+from audiohook.load.dialogue import Figures, dialogue_for
 from audiohook.load.placed import PlacedCall, State
 from audiohook.load.plan import Plan
 from audiohook.load.reports import CallerReport
-from audiohook.load.script import Script
+from audiohook.load.script import Scripts
 from audiohook.load.sent_times import SentTimes
 from audiohook.load.target import Target
 from audiohook.units import NS_PER_MS, NS_PER_S
@@ -42,7 +44,8 @@ class Caller:
         *,
         process: int,
         plan: Plan,
-        script: Script,
+        scripts: Scripts,
+        credentials: Credentials,
         target: Target,
         address: tuple[int, tuple[object, ...]],
         sent_times: SentTimes,
@@ -56,10 +59,12 @@ class Caller:
         self._lifeline = lifeline
         self._report = CallerReport(process)
         self._reporter = reporter
+        self._figures = Figures()
         self._calls = [
             PlacedCall(
                 planned,
-                script.frames_of(planned.index, plan.seed),
+                dialogue_for(planned, credentials, self._figures),
+                scripts[planned.dialect].frames_of(planned.index, plan.seed),
                 target,
                 address,
                 self._selector,
@@ -96,7 +101,7 @@ class Caller:
 
     def _do_what_is_due(self) -> None:
         agenda, calls = self._agenda, self._calls
-        packets, packet_ns, lateness = self._plan.packets, self._plan.packet_ns, self._report.lateness
+        lateness = self._report.lateness
         for _ in range(SENDS_A_TURN):
             if not agenda:
                 return
@@ -106,10 +111,11 @@ class Caller:
                 return
             call = calls[place]
             if call.state is State.OPEN:
-                call.send_packet(now_ns)
-                lateness.record(now_ns - due_ns)
-                if call.offered < packets:
-                    heapreplace(agenda, (due_ns + packet_ns, place))
+                # A call that is paused sends nothing and goes on later: a pause makes it longer, and loses nothing.
+                if call.send_packet(now_ns):
+                    lateness.record(now_ns - due_ns)
+                if call.offered < call.planned.packets:
+                    heapreplace(agenda, (due_ns + call.planned.packet_ns, place))
                 else:
                     heappop(agenda)
                     call.hang_up("completed", now_ns)
@@ -142,7 +148,7 @@ class Caller:
     def _schedule(self, call: PlacedCall, now_ns: int) -> None:
         """The call has just been opened: its first packet is due at the next instant of its phase."""
         call.scheduled = True
-        first_ns = call.planned.first_due_ns(now_ns - self._epoch_ns, self._plan.packet_ns)
+        first_ns = call.planned.first_due_ns(now_ns - self._epoch_ns)
         heappush(self._agenda, (self._epoch_ns + first_ns, call.planned.index // self._plan.processes))
 
     def _stop(self, now_ns: int) -> None:
@@ -156,9 +162,10 @@ class Caller:
 
     def _expire_deadlines(self, now_ns: int) -> None:
         for call in tuple(self._pending):
-            if call.deadline_ns <= now_ns:
-                call.expire()
-                self._settle(call)
+            if call.due_ns <= now_ns:
+                call.on_deadline(now_ns)
+                if call.done:
+                    self._settle(call)
 
     def _settle(self, call: PlacedCall) -> None:
         """Book a call that is DONE."""
@@ -169,6 +176,8 @@ class Caller:
         self._report.outcomes.append(call.outcome)
         if call.outcome.connect_ns:
             self._report.connect.record(call.outcome.connect_ns)
+        if call.outcome.open_ns:
+            self._report.open.record(call.outcome.open_ns)
 
     def _tell(self) -> None:
         report = self._report
@@ -177,5 +186,6 @@ class Caller:
         report.wire_bytes = sum(call.offered_bytes for call in self._calls)
         report.stalled = sum(call.stalled for call in self._calls)
         report.pings = sum(call.pings for call in self._calls)
+        report.pong, report.faults = self._figures.pong, self._figures.faults
         self._reporter(report)
         report.outcomes.clear()

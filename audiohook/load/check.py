@@ -45,7 +45,9 @@ class ExpectedPcm:
         self._packets = packets
         self._decoder = decoder
         self._packet_frames = packet_frames
-        self._samples: Samples = np.zeros((CHUNK_FRAMES + max(packet_frames, LONGEST_PACKET_FRAMES), channels), np.int16)
+        self._samples: Samples = np.zeros(
+            (CHUNK_FRAMES + max(packet_frames, LONGEST_PACKET_FRAMES), channels), np.int16
+        )
         self._address = self._samples.ctypes.data
         self._first = 0
         self._end = 0

@@ -1,12 +1,15 @@
 """One placed call: a non-blocking socket, the upgrade, the packets, the close. Theory of operation:
 
-    NEW ──begin──▶ CONNECTING ──writable──▶ UPGRADING ──101──▶ OPEN ──hang_up──▶ CLOSING ──close frame, EOF──▶ DONE
-                        └──error, deadline──────┴─other status──┴──close frame, EOF, error──┴──deadline──▶ DONE
+    NEW ──begin──▶ CONNECTING ──writable──▶ UPGRADING ──101──▶ OPENING ──opened──▶ OPEN ──hang_up──▶ CLOSING ──▶ DONE
+                        └──error, deadline──────┴─other status──┴─────┴──close frame, EOF, error──────┴─deadline──▶ DONE
+
+What is said in OPENING and in CLOSING before the close frame is the dialect's (`dialogue.py`); `context` says nothing
+and is OPEN with the 101. A server that ends a call in words brings it from OPENING or OPEN to CLOSING.
 
 It is driven by `caller.py`, which knows when a packet is due; here a packet is sent at once or, when the kernel has no
 room, kept behind those that wait already. None is skipped and none is sent twice. DONE is entered once, and says how.
 
-Knows nothing of the plan's clock, of other calls, or of the audio: a frame is bytes.
+Knows nothing of the plan's clock, of other calls, of the audio (a frame is bytes), or of what a dialect says.
 """
 
 import errno
@@ -18,11 +21,12 @@ from collections.abc import Iterator
 from enum import Enum
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 
+from audiohook.load.dialogue import Dialogue
 from audiohook.load.plan import PlannedCall
 from audiohook.load.reports import CallOutcome, Ending
 from audiohook.load.sent_times import PACKETS
 from audiohook.load.target import Target
-from audiohook.session.context_client import upgrade_headers
+from audiohook.session.audiohook2_client import OPEN_WAIT_NS
 from audiohook.units import NEVER_NS, NS_PER_S
 from audiohook.wire.client import UpgradeAnswer, UpgradeReader, upgrade_request
 from audiohook.wire.frames import CloseReceived, Failed, Ping, WebSocket
@@ -30,12 +34,8 @@ from audiohook.wire.frames import CloseReceived, Failed, Ping, WebSocket
 OPEN_WITHIN_NS = 15 * NS_PER_S
 """From connect to the answer to the upgrade. A daemon answers in milliseconds; 1,000 at once within 2 s."""
 
-CLOSE_WITHIN_NS = 5 * NS_PER_S
-"""From our close frame to the server's."""
-
 MAX_MESSAGE_BYTES = 65536
 READ_BYTES = 65536
-USER_ID = "audiohook-load"
 
 
 class State(Enum):
@@ -44,6 +44,7 @@ class State(Enum):
     NEW = "new"
     CONNECTING = "connecting"
     UPGRADING = "upgrading"
+    OPENING = "opening"
     OPEN = "open"
     CLOSING = "closing"
     DONE = "done"
@@ -62,14 +63,15 @@ class Waiting:
 class PlacedCall:
     """One call of a caller process.
 
-    `outcome` is None until it is DONE; `deadline_ns` is when `expire` is due; `offered` packets were given to
-    `send_packet`, `stalled` of them found no room in the kernel; `scheduled` is the caller's note that it sends this
-    call's packets.
+    `outcome` is None until it is DONE; `deadline_ns` is when the state it is in has lasted too long; `offered` packets
+    were given to `send_packet`, `stalled` of them found no room in the kernel; `scheduled` is the caller's note that it
+    sends this call's packets.
     """
 
     def __init__(
         self,
         planned: PlannedCall,
+        dialogue: Dialogue,
         frames: Iterator[bytes],
         target: Target,
         address: tuple[int, tuple[object, ...]],
@@ -86,6 +88,7 @@ class PlacedCall:
         self.stalled = 0
         self.pings = 0
         self.outcome: CallOutcome | None = None
+        self._dialogue = dialogue
         self._address = address
         self._frames = frames
         self._target = target
@@ -97,7 +100,14 @@ class PlacedCall:
         self._waiting: deque[Waiting] = deque()
         self._begun_ns = 0
         self._connect_ns = 0
+        self._opened = False
         self._ending: Ending = "completed"
+        self._detail = ""
+
+    @property
+    def due_ns(self) -> int:
+        """When `on_deadline` has something to do."""
+        return min(self.deadline_ns, self._dialogue.deadline_ns)
 
     @property
     def done(self) -> bool:
@@ -125,9 +135,16 @@ class PlacedCall:
         self.deadline_ns = now_ns + OPEN_WITHIN_NS
         self._selector.register(self._socket, EVENT_WRITE, self)
 
-    def send_packet(self, now_ns: int) -> None:
-        """Send the next packet now. Only when OPEN."""
+    def send_packet(self, now_ns: int) -> bool:
+        """Send the next packet now, if audio is wanted now; return whether it is. Only when OPEN."""
+        if not self._dialogue.wants_audio:
+            return False
         frame = next(self._frames)
+        self._dialogue.audio_sent()
+        self._send_audio(frame, now_ns)
+        return True
+
+    def _send_audio(self, frame: bytes, now_ns: int) -> None:
         if self._sent_times is not None:
             self._sent_times[self.offered % PACKETS] = now_ns
         self.offered += 1
@@ -153,17 +170,25 @@ class PlacedCall:
     def hang_up(self, ending: Ending, now_ns: int) -> None:
         """End the call: close properly if it is open, drop it if it is not yet. `ending` is what it counts as."""
         if self.state is State.OPEN:
-            self._ending = ending
-            self.state = State.CLOSING
-            self.deadline_ns = now_ns + CLOSE_WITHIN_NS
-            self._send_control(self._websocket.close(1000, ""))
+            self._close(ending, "", now_ns)
+            self._dialogue.end(now_ns)
+            self._follow(now_ns)
         elif self.state is not State.CLOSING and self.state is not State.DONE:
             self._finish(ending, "not open yet")
 
-    def expire(self) -> None:
-        """The deadline has passed."""
+    def on_deadline(self, now_ns: int) -> None:
+        """Take the time: say what is due, give up what has lasted too long."""
+        if self.deadline_ns <= now_ns:
+            self._expire()
+        elif self._dialogue.deadline_ns <= now_ns:
+            self._dialogue.on_deadline(now_ns)
+            self._follow(now_ns)
+
+    def _expire(self) -> None:
         if self.state is State.CLOSING:
-            self._finish("close_unanswered", "")
+            self._finish("close_unanswered", self._detail)
+        elif self.state is State.OPENING:
+            self._finish("not_opened", "no answer to open in time")
         else:
             self._finish("connect_failed", "no answer in time")
 
@@ -187,14 +212,7 @@ class PlacedCall:
             return
         self.state = State.UPGRADING
         self._selector.modify(self._socket, EVENT_READ, self)
-        who = self.planned
-        headers = upgrade_headers(
-            call_id=who.call_id,
-            session_id=who.session_id,
-            user_id=USER_ID,
-            participant_id=who.participant_id,
-            direction=who.direction,
-        )
+        headers = self._dialogue.headers(self._target)
         key = b64encode(secrets.token_bytes(16)).decode("ascii")
         self._upgrade = UpgradeReader(key)
         self._send_control(upgrade_request(self._target.path, self._target.authority, headers, key))
@@ -246,23 +264,55 @@ class PlacedCall:
                 self._on_close(message)
             elif isinstance(message, Failed):
                 self._finish("lost", f"the server broke the protocol: {message.closure.slug}")
+            elif isinstance(message, str):
+                self._dialogue.receive_text(message, now_ns)
+                self._follow(now_ns)
+            elif isinstance(message, bytes):
+                self._dialogue.receive_audio()
             if self.state is State.DONE:
                 return
 
     def _on_answer(self, answer: UpgradeAnswer, now_ns: int) -> None:
         self._upgrade = None
         if answer.accepted:
-            self.state = State.OPEN
+            self.state = State.OPENING
             self._connect_ns = now_ns - self._begun_ns
-            self.deadline_ns = NEVER_NS
+            self.deadline_ns = now_ns + OPEN_WAIT_NS
+            self._dialogue.begin(now_ns)
+            self._follow(now_ns)
         elif answer.status in (0, 101):
             self._finish("connect_failed", "not a correct answer to an upgrade")
         else:
             self._finish("refused", str(answer.status))
 
+    def _follow(self, now_ns: int) -> None:
+        """Send what the dialogue has to say, and go where it leads."""
+        dialogue = self._dialogue
+        for text in dialogue.texts:
+            self._send_control(self._websocket.text(text))
+        dialogue.texts.clear()
+        if dialogue.ended and self.state is not State.CLOSING:
+            self._close("refused" if self.state is State.OPENING else "ended_by_server", dialogue.ended, now_ns)
+        elif self.state is State.OPENING and dialogue.opened:
+            self.state = State.OPEN
+            self.deadline_ns = NEVER_NS
+            if dialogue.unusable:
+                self._close("not_opened", dialogue.unusable, now_ns)
+                dialogue.end(now_ns)
+                self._follow(now_ns)
+                return
+            self._opened = True
+        if dialogue.finished:
+            self._send_control(self._websocket.close(dialogue.close_code))
+
+    def _close(self, ending: Ending, detail: str, now_ns: int) -> None:
+        self._ending, self._detail = ending, detail
+        self.state = State.CLOSING
+        self.deadline_ns = now_ns + self._dialogue.close_within_ns
+
     def _on_close(self, message: CloseReceived) -> None:
-        if self.state is State.CLOSING:
-            self._finish(self._ending, "")
+        if self.state is State.CLOSING and self._dialogue.finished:
+            self._finish(self._ending, self._detail)
             return
         self._send_control(self._websocket.close(message.code or 1000, ""))
         if self.state is not State.DONE:
@@ -317,7 +367,8 @@ class PlacedCall:
 
     def _finish(self, ending: Ending, detail: str) -> None:
         packets = self.offered - sum(waiting.packet for waiting in self._waiting)
-        self.outcome = CallOutcome(self.planned.index, ending, detail, packets, self._connect_ns)
+        open_ns = self._dialogue.open_ns
+        self.outcome = CallOutcome(self.planned.index, ending, detail, packets, self._connect_ns, self._opened, open_ns)
         self.state = State.DONE
         self.deadline_ns = NEVER_NS
         self._waiting.clear()

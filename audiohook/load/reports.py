@@ -54,7 +54,8 @@ class CallOutcome(msgspec.Struct, frozen=True):
 class CallerReport(msgspec.Struct, tag="caller"):
     """Of one caller process. `lateness` is due → sent of each packet; `stalled` packets found no room in the kernel.
 
-    `open` is `open` → `opened`, `pong` is `ping` → `pong`; `faults` are what a server said that it must not, or too late.
+    `open` is `open` → `opened`, `pong` is `ping` → `pong`; `faults` are what a server said that it must not, or too
+    late.
     """
 
     process: int

@@ -25,19 +25,25 @@ import msgspec
 
 from audiohook.load import speech
 from audiohook.load.caller import Caller
+from audiohook.load.credentials import Credentials
 from audiohook.load.errors import LoadError
-from audiohook.load.plan import Plan, make_plan
+from audiohook.load.plan import DIALECTS, Plan, make_plan
 from audiohook.load.processes import Child, fork_child
 from audiohook.load.reports import CallerReport, Finish, ReaderReady, Report, VerifierReport, WatcherReport
 from audiohook.load.result import Result, Tally, was_open
-from audiohook.load.script import MAX_CLIPS, Script, encode_script
+from audiohook.load.script import MAX_CLIPS, Scripts, encode_scripts
 from audiohook.load.sent_times import SentTimes
 from audiohook.load.target import Target, parse_url
 from audiohook.load.verify import verify_streams
 from audiohook.load.watch import watch_publishing
+from audiohook.session.audiohook2_terms import DIALECT as AUDIOHOOK2
+from audiohook.session.context import DIALECT as CONTEXT
 from audiohook.units import NS_PER_MS, NS_PER_S
 
 PACKET_NS = 20 * NS_PER_MS
+MAX_MESSAGE_MS = 4000
+"""Of two channels of PCMU: the protocol's limit is 64,000 bytes."""
+
 SPARE_DESCRIPTORS = 64
 ATTACH_WITHIN_NS = 15 * NS_PER_S
 TURN_SECONDS = 0.25
@@ -50,7 +56,11 @@ Address = tuple[int, tuple[object, ...]]
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do. Without `audio`, speech is obtained under `var`; without `hub`, `audiohook.attach()` finds it."""
+    """What to do. Without `audio`, speech is obtained under `var`; without `hub`, `audiohook.attach()` finds it.
+
+    `dialect` is `context`, `audiohook2`, or `mixed`: both in turn. `v2_message_ms` is how much audio a message of
+    `audiohook2` carries.
+    """
 
     url: str
     calls: int
@@ -60,6 +70,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     hub: str | None = None
     connects_per_second: float = 500.0
     seed: int = 0
+    dialect: str = "context"
+    v2_message_ms: int = 20
+    credentials: Credentials = Credentials()
     var: Path = Path("var")
 
 
@@ -101,30 +114,40 @@ class _Run:
 
     def _make_plan(self) -> Plan:
         options = self._options
+        if options.dialect not in DIALECTS:
+            raise LoadError(f"dialect = {options.dialect}: wanted one of {', '.join(DIALECTS)}")
+        if not 1 <= options.v2_message_ms <= MAX_MESSAGE_MS:
+            raise LoadError(f"message length = {options.v2_message_ms} ms: wanted 1 to {MAX_MESSAGE_MS}")
         if not options.connects_per_second > 0:
             raise LoadError(f"connects per second = {options.connects_per_second}: wanted more than 0")
         return make_plan(
             calls=options.calls,
             seconds=options.seconds,
             processes=len(os.sched_getaffinity(0)),
-            packet_ns=PACKET_NS,
+            dialects=DIALECTS[options.dialect],
+            packet_ns=self._packet_ns(),
             ramp_ns=round(options.calls / options.connects_per_second * NS_PER_S),
             token=secrets.token_bytes(16),
             seed=options.seed,
         )
 
+    def _packet_ns(self) -> dict[str, int]:
+        """Return how long a packet is, by each dialect of this run."""
+        lengths = {CONTEXT: PACKET_NS, AUDIOHOOK2: self._options.v2_message_ms * NS_PER_MS}
+        return {dialect: lengths[dialect] for dialect in DIALECTS[self._options.dialect]}
+
     def execute(self) -> Result:
         address = _resolve(self._target)
         _raise_descriptor_limit(-(-len(self._plan.calls) // self._plan.processes))
         folder = self._options.audio or speech.obtain(self._options.var)
-        script = encode_script(speech.load_clips(folder, MAX_CLIPS), PACKET_NS)
+        scripts = encode_scripts(speech.load_clips(folder, MAX_CLIPS), self._packet_ns())
         sent_times = SentTimes(self._plan.watched if self._options.verify else ())
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             if self._options.verify:
-                self._fork_readers(script, sent_times)
+                self._fork_readers(scripts, sent_times)
                 self._turn_until(lambda: self._ready == len(self._children), time.monotonic_ns() + ATTACH_WITHIN_NS)
-            self._fork_callers(script, sent_times, address)
+            self._fork_callers(scripts, sent_times, address)
             self._turn_until(lambda: all(child.finished for child in self._callers))
             self._send_finish()
             self._turn_until(lambda: all(child.finished for child in self._children))
@@ -142,23 +165,23 @@ class _Run:
         self._children.append(child)
         return child
 
-    def _fork_readers(self, script: Script, sent_times: SentTimes) -> None:
+    def _fork_readers(self, scripts: Scripts, sent_times: SentTimes) -> None:
         hub = self._options.hub
-        self._fork("the verifier", partial(verify_streams, self._plan, script, hub))
+        self._fork("the verifier", partial(verify_streams, self._plan, scripts, hub))
         self._fork("the watcher of publish latency", partial(watch_publishing, self._plan, sent_times, hub))
 
-    def _fork_callers(self, script: Script, sent_times: SentTimes, address: Address) -> None:
+    def _fork_callers(self, scripts: Scripts, sent_times: SentTimes, address: Address) -> None:
         self._epoch_ns = time.monotonic_ns() + HEAD_START_NS
         cores = sorted(os.sched_getaffinity(0))
         for process in range(self._plan.processes):
-            main = partial(self._call, process, cores[process % len(cores)], script, sent_times, address)
+            main = partial(self._call, process, cores[process % len(cores)], scripts, sent_times, address)
             self._callers.append(self._fork(f"caller {process}", main))
 
     def _call(
         self,
         process: int,
         core: int,
-        script: Script,
+        scripts: Scripts,
         sent_times: SentTimes,
         address: Address,
         orders_fd: int,
@@ -169,7 +192,8 @@ class _Run:
         caller = Caller(
             process=process,
             plan=self._plan,
-            script=script,
+            scripts=scripts,
+            credentials=self._options.credentials,
             target=self._target,
             address=address,
             sent_times=sent_times,
@@ -246,6 +270,7 @@ class _Run:
             url=self._options.url,
             calls=self._options.calls,
             seconds=self._options.seconds,
+            dialect=self._options.dialect,
             processes=self._plan.processes,
             interrupted=self._interrupted,
             verifier=self._verifier,

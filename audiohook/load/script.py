@@ -104,7 +104,8 @@ def _at_8000(clip: SpokenClip) -> npt.NDArray[np.int16]:
     if clip.rate_hz != 2 * pcmu.RATE_HZ:
         raise LoadError(f"{clip.name}: {clip.rate_hz} Hz cannot be sent as PCMU; wanted 8000 or 16000")
     pairs = clip.samples[: len(clip.samples) // 2 * 2].reshape(-1, 2).astype(np.int32)
-    return (pairs.sum(axis=1) // 2).astype(np.int16)
+    halved: npt.NDArray[np.int16] = (pairs.sum(axis=1) // 2).astype(np.int16)
+    return halved
 
 
 def encode_clip(clip: SpokenClip, packet_ns: int) -> tuple[bytes, ...]:

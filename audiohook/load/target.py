@@ -1,4 +1,4 @@
-"""The URL that a run is aimed at: `ws://host:port/path`, taken apart and checked. Knows no sockets."""
+"""The URL that calls are aimed at: `ws://host:port/path`, or `wss://`, taken apart and checked. Knows no sockets."""
 
 from urllib.parse import urlsplit
 
@@ -6,8 +6,8 @@ import msgspec
 
 from audiohook.load.errors import LoadError
 
-DEFAULT_PORT = 80
-"""RFC 6455 section 3: the port of a `ws` URL that names none."""
+DEFAULT_PORTS = {"ws": 80, "wss": 443}
+"""RFC 6455 section 3: the port of a URL that names none."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -17,20 +17,21 @@ class Target(msgspec.Struct, frozen=True):
     port: int
     authority: str
     path: str
+    tls: bool = False
 
 
-def parse_url(url: str) -> Target:
+def parse_url(url: str, *, may_be_tls: bool = False) -> Target:
     """Return the target of `url`, or raise LoadError with what would be right."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise LoadError(f"{url!r} is not a URL: {error}; wanted ws://host:port/path") from None
-    if parts.scheme == "wss":
+    if parts.scheme == "wss" and not may_be_tls:
         raise LoadError(
-            "wss:// cannot be spoken yet: aim at the plain port behind the proxy that ends TLS (ws://host:port/path)"
+            "wss:// cannot be spoken by calls: aim at the plain port behind the proxy that ends TLS (ws://host:port/path)"
         )
-    if parts.scheme != "ws" or not parts.hostname:
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise LoadError(f"{url!r} cannot be called: wanted ws://host:port/path")
     if parts.username is not None or parts.fragment:
         raise LoadError("a ws URL has no user name and no fragment (RFC 6455 section 3): wanted ws://host:port/path")
@@ -39,4 +40,5 @@ def parse_url(url: str) -> Target:
     host = parts.hostname
     shown = f"[{host}]" if ":" in host else host
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(host, port or DEFAULT_PORT, shown if port is None else f"{shown}:{port}", path)
+    authority = shown if port is None else f"{shown}:{port}"
+    return Target(host, port or DEFAULT_PORTS[parts.scheme], authority, path, parts.scheme == "wss")

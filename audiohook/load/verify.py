@@ -1,9 +1,9 @@
 """`--verify`: reads every call of the run back out of the shared memory, in a process of its own, and compares it.
 
 It attaches through the public API, as anybody's process would, before the first call is placed; what it may see is
-exactly what a stranger may see. Streams are recognised by the participants that the plan has made up. Each is followed from its
-first frame to its end and compared by `check.py`. The samples are copied out of the ring: a view that is overwritten
-while it is compared would be called different, and it is not.
+exactly what a stranger may see. Streams are recognised by the participants that the plan has made up. Each is followed
+from its first frame to its end and compared by `check.py`. The samples are copied out of the ring: a view that is
+overwritten while it is compared would be called different, and it is not.
 
 One thread for all streams: it looks at each a few times a second, and asks for a block only when one is there, so that
 the iterator of a quiet stream, which would wait, holds up no other. How long a packet takes is `watch.py`'s business.

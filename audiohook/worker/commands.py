@@ -186,8 +186,3 @@ class CommandRecord:
         # Also of a stream that this very command has ended: its card stays until the slot is used again.
         card = read_card(self._arena, command.slot)
         self._tell("command", stream=card["stream_id"], call=card["call_id"], **command_event(command))
-
-
-def not_available(command: Command) -> Reply:
-    """A handler for a worker that can do nothing of the kind."""
-    return command.not_available(f"this daemon cannot {command.verb.name.lower()} yet")

@@ -157,3 +157,16 @@ def test_publish_latency_is_observed_once_a_read(worker: ConnectionBench) -> Non
     peer.send(frame(OPUS_SILENCE) * 5)
     worker.until(lambda: worker.count("packets") == 5)
     assert 1 <= sum(worker.histogram("publish_ns").values()) - before <= 5
+
+
+def test_a_stale_event_does_not_let_later_bytes_overtake_a_portion_that_waits(worker: ConnectionBench) -> None:
+    """A timer that is served between two events of a batch may send a connection to the bulk lane; its event remains."""
+    peer = worker.connect().upgraded()
+    packets = 2 * READ_BYTES // len(frame(OPUS_SILENCE)) + 3
+    peer.send(frame(OPUS_SILENCE) * packets)
+    wait_readable(peer.connection._socket)
+    for _ in range(4):
+        peer.connection.on_ready(1, worker.loop.clock())
+    worker.until(lambda: worker.count("packets") == packets)
+    assert worker.count("protocol_error") == 0
+    assert peer.connection.streaming

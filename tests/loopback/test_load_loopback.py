@@ -20,7 +20,9 @@ import pytest
 from load_acceptor import Acceptor, Peer
 
 from audiohook.errors import HEADER_MISSING, NO_SLOT, Refusal
-from audiohook.load.placed import CLOSE_WITHIN_NS, OPEN_WITHIN_NS, PlacedCall, State
+from audiohook.load.credentials import Credentials
+from audiohook.load.dialogue import CONTEXT_CLOSE_NS, Figures, dialogue_for
+from audiohook.load.placed import OPEN_WITHIN_NS, PlacedCall, State
 from audiohook.load.plan import make_plan
 from audiohook.load.reports import CallOutcome
 from audiohook.load.target import parse_url
@@ -238,11 +240,14 @@ def test_an_upgrade_that_is_never_answered_is_dropped_on_ctrl_c(start: Start) ->
 @contextmanager
 def placed_call(acceptor: Acceptor, frames: Iterator[bytes]) -> Iterator[tuple[PlacedCall, Callable[[], None]]]:
     """One call in this process, and a function that lets its socket speak once."""
-    plan = make_plan(calls=1, seconds=8, processes=1, packet_ns=20 * NS_PER_MS, ramp_ns=0, token=b"t", seed=0)
+    plan = make_plan(
+        calls=1, seconds=8, processes=1, packet_ns={"context": 20 * NS_PER_MS}, ramp_ns=0, token=b"t", seed=0
+    )
     with DefaultSelector() as selector:
         target = parse_url(acceptor.url)
         address = (socket.AF_INET, (target.host, target.port))
-        call = PlacedCall(plan.calls[0], frames, target, address, selector, None)
+        dialogue = dialogue_for(plan.calls[0], Credentials(), Figures())
+        call = PlacedCall(plan.calls[0], dialogue, frames, target, address, selector, None)
 
         def turn() -> None:
             for key, mask in selector.select(0.05):
@@ -260,8 +265,8 @@ def test_an_upgrade_that_is_not_answered_in_time_is_not_connected() -> None:
         while call.state is not State.UPGRADING:
             turn()
         assert call.deadline_ns == OPEN_WITHIN_NS
-        call.expire()
-        assert call.outcome == CallOutcome(0, "connect_failed", "no answer in time", 0, 0)
+        call.on_deadline(OPEN_WITHIN_NS)
+        assert call.outcome == CallOutcome(0, "connect_failed", "no answer in time", 0, 0, opened=False)
 
 
 def test_a_close_that_is_not_answered_in_time_is_told() -> None:
@@ -269,9 +274,9 @@ def test_a_close_that_is_not_answered_in_time_is_told() -> None:
         while call.state is not State.OPEN:
             turn()
         call.hang_up("completed", 7)
-        assert call.deadline_ns == 7 + CLOSE_WITHIN_NS
-        call.expire()
-        assert call.outcome == CallOutcome(0, "close_unanswered", "", 0, 1)
+        assert call.deadline_ns == 7 + CONTEXT_CLOSE_NS
+        call.on_deadline(7 + CONTEXT_CLOSE_NS)
+        assert call.outcome == CallOutcome(0, "close_unanswered", "", 0, 1, opened=True)
 
 
 def test_frames_that_the_kernel_takes_in_pieces_arrive_whole_and_in_order() -> None:
@@ -287,7 +292,7 @@ def test_frames_that_the_kernel_takes_in_pieces_arrive_whole_and_in_order() -> N
         assert call.stalled > 0
         wait_until(lambda: bool(turn() or call.outcome))
         assert acceptor.peers[0].packets == packets
-        assert call.outcome == CallOutcome(0, "completed", "", 400, 1)
+        assert call.outcome == CallOutcome(0, "completed", "", 400, 1, opened=True)
 
 
 def test_packets_that_were_never_handed_over_are_not_counted_as_sent() -> None:
@@ -309,8 +314,11 @@ def test_packets_that_were_never_handed_over_are_not_counted_as_sent() -> None:
     [
         (["ws://127.0.0.1:1/", "--calls", "0"], "calls = 0: wanted 1 to 20000"),
         (["ws://127.0.0.1:1/", "--seconds", "-1"], "seconds = -1.0: wanted more than 0"),
-        (["wss://127.0.0.1:1/"], "wss:// cannot be spoken yet"),
+        (["wss://127.0.0.1:1/"], "wss:// cannot be spoken by calls"),
         (["ws://127.0.0.1:1/", "--audio", "/nonexistent"], "/nonexistent"),
+        (["ws://127.0.0.1:1/", "--v2-message-ms", "4001"], "message length = 4001 ms: wanted 1 to 4000"),
+        (["ws://127.0.0.1:1/", "--organization", "x"], "not a UUID"),
+        (["ws://127.0.0.1:1/", "--secret-file", "/nonexistent"], "/nonexistent cannot be read"),
     ],
 )
 def test_a_run_that_cannot_be_made_says_why(arguments: list[str], said: str) -> None:

@@ -201,7 +201,7 @@ def test_calls_of_a_worker_that_was_killed_are_told_and_the_others_are_perfect(d
     for verdict in found["imperfect"]:
         assert verdict["ended"] is True
         assert verdict["verified"] == verdict["length"]
-        assert verdict["missing_tail"] > 0
+        assert verdict["missing_tail"] > 0 or verdict["length"] == 0, "a call may be killed before its first packet"
 
 
 def test_calls_that_the_daemon_ends_are_verified_as_far_as_they_went(daemon: Daemon, audio: Path) -> None:

@@ -52,7 +52,7 @@ class Obedient:
         return command.refused("not now")
 
     def end(self, command: Command) -> Reply:
-        return commands.not_available(command)
+        return command.not_available("never here")
 
     def takeover(self, command: Command) -> Reply:
         return command.done(os.getpid(), f"let go of slot {command.slot}")

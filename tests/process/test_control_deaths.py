@@ -135,13 +135,12 @@ def test_a_client_that_dies_before_it_is_answered(start_daemon: StartDaemon, pla
 def test_what_dead_clients_had_under_way_keeps_no_room(start_daemon: StartDaemon, place_calls: PlaceCalls) -> None:
     daemon = obedient(start_daemon)
     asked = [stream_id(daemon, peer) for peer in two_workers(daemon, place_calls)]
-    clients = MAX_STREAMS_OF_A_USER // MAX_OF_A_CLIENT + 2
-    for number in range(clients):
+    for number in range(MAX_STREAMS_OF_A_USER // MAX_OF_A_CLIENT + 2):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
             client.connect(daemon.hub_path)
             for _ in range(MAX_OF_A_CLIENT):
                 client.send(protocol.encode({"do": "unmask", "stream": asked[number % 2]}))
-    daemon.wait_logged("asked to unmask", clients * MAX_OF_A_CLIENT)
+            daemon.wait_logged("asked to unmask", (number + 1) * MAX_OF_A_CLIENT)
     with Commander(daemon.hub_path) as commander:
         for stream in asked:
             assert result(commander.ask("pause", stream=stream))["status"] == "ok"

@@ -78,18 +78,21 @@ def test_clients_that_never_listen_are_let_go(
     assert peer.close() == 1000
 
 
-def test_a_client_that_never_listens_is_let_go_while_the_supervisor_is_stopped(
+def test_clients_that_never_listen_are_let_go_while_the_supervisor_is_stopped(
     start_daemon: StartDaemon, place_calls: PlaceCalls
 ) -> None:
-    """Its commands do not fit into the desk's line, and the answers that say so do not fit into its own."""
+    """Their commands do not fit into the desk's line, and the answers that say so do not fit into their own."""
     daemon = obedient(start_daemon)
     (peer,) = place_calls(daemon, 1)
     stream, desk = stream_id(daemon, peer), daemon.desk()
     request = {"do": "event", "stream": stream, "entity": {"type": "x", "data": "y" * 50_000}}
     kill(daemon.pid, signal.SIGSTOP)
-    with Program("stuff", daemon.hub_path, json.dumps(request)) as stuffer:
-        assert stuffer.stdout.readline() == "connected\n"
-        assert stuffer.stdout.readline() == "ended\n"
+    with (
+        Program("stuff", daemon.hub_path, json.dumps(request)) as one,
+        Program("stuff", daemon.hub_path, json.dumps(request)) as other,
+    ):
+        for line in ("connected\n", "ended\n"):
+            assert one.stdout.readline() == other.stdout.readline() == line
     kill(daemon.pid, signal.SIGCONT)
     with Commander(daemon.hub_path) as commander:
         assert result(commander.ask("pause", stream=stream))["status"] == "ok"

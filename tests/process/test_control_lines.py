@@ -25,7 +25,7 @@ from audiohook.supervisor.policy import DESK
 from audiohook.supervisor.switchboard import Switchboard, Whereabouts
 from audiohook.units import NS_PER_S
 from audiohook.worker import commands
-from audiohook.worker.commands import ASK_NS, MAX_ASKED, CommandPort, not_available
+from audiohook.worker.commands import ASK_NS, MAX_ASKED, CommandPort
 
 ROW = 3
 PAUSE = Command(1, Verb.PAUSE, 0, 10, uid=1000, pid=42)
@@ -218,7 +218,7 @@ class Worker:
         self.exchange = exchange
         self.clock = Clock()
         self.loop = Loop(lambda now_ns: now_ns, self.clock)
-        self.handler: commands.Handler = not_available
+        self.handler: commands.Handler = lambda command: command.not_available("never here")
         self.told: list[tuple[Verb, Status]] = []
         self.port = CommandPort(exchange.ends.pop(ROW), self.loop, lambda one: self.handler(one), self.answered)
 
@@ -252,7 +252,7 @@ def worker() -> Iterator[Worker]:
 
 
 def test_a_handler_answers_at_once_or_later_or_never_and_once(worker: Worker) -> None:
-    assert worker.ask() == [Reply(1, Status.NOT_AVAILABLE, 0, "this daemon cannot pause yet")]
+    assert worker.ask() == [Reply(1, Status.NOT_AVAILABLE, 0, "never here")]
     kept: list[Command] = []
     worker.handler = kept.append  # type: ignore[assignment]
     assert worker.ask() == []

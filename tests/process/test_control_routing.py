@@ -46,7 +46,7 @@ def test_every_verb_says_what_became_of_it_and_what_was_done_is_in_the_event_rin
         assert (refused["ok"], refused["slug"], refused["ticket"]) == (False, "refused", 5)
         assert refused["error"] == f"stream {stream[:8]}: not now"
         unable = client.ask("end", call=peer.call_id)
-        assert (unable["slug"], result(unable)["text"]) == ("not_available", "this daemon cannot end yet")
+        assert (unable["slug"], result(unable)["text"]) == ("not_available", "never here")
         entity = {"type": "transcript", "data": {"text": "grüezi"}}
         assert result(client.ask("event", stream=stream, entity=entity))["value"] == len(
             json.dumps(entity, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""AudioHook v2 against the running daemon: what Genesys sends is what a reader finds, on the timeline it was sent for."""
+"""AudioHook v2 against the running daemon: what Genesys sends is what a reader finds, and when it was said."""
 
 import json
 from collections.abc import Callable

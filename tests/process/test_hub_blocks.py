@@ -12,8 +12,10 @@ import pytest
 import soxr
 
 import audiohook
+from audiohook.control import attachment
+from audiohook.units import NS_PER_S
 from tests.support.daemon import Daemon
-from tests.support.peer import Peer, call, decoded, packets_of
+from tests.support.peer import Peer, Talking, call, decoded, packets_of
 
 StartDaemon = Callable[..., Daemon]
 
@@ -114,10 +116,14 @@ def test_wrong_arguments_are_refused_before_there_is_a_stream(
         daemon.hub.blocks(rate=16_000)
 
 
-def test_a_loop_over_a_daemon_that_was_killed_ends(start_daemon: StartDaemon) -> None:
+def test_a_loop_over_a_daemon_that_was_killed_ends(start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not while a worker writes on without its supervisor; and the rest of each stream comes first."""
+    monkeypatch.setattr(attachment, "WRITER_GONE_NS", NS_PER_S // 2)  # a worker's heart beats ten times a second
+    monkeypatch.setattr(attachment, "LOOK_FOR_WRITERS_NS", NS_PER_S // 10)
     daemon = start_daemon("server.workers=1")
-    with call(daemon.address) as peer, audiohook.attach(daemon.hub_path) as hub:
+    with audiohook.attach(daemon.hub_path) as hub, Talking() as talking:
+        peer = call(daemon.address)
+        stream = daemon.hub.open(call_id=peer.call_id)
         (worker,) = daemon.workers().values()
         (desk,) = [pid for pid in daemon.processes() if pid not in (worker, daemon.pid)]
         for pid in (daemon.pid, desk):
@@ -127,17 +133,23 @@ def test_a_loop_over_a_daemon_that_was_killed_ends(start_daemon: StartDaemon) ->
 
         def loop() -> None:
             try:
-                for _, block in hub.blocks(512, ends=True, start="oldest"):
+                for _, block in hub.blocks(512, ends=True, start="oldest", copy=True):
                     heard.append(block)
             except audiohook.WriterGone as gone:
                 outcome.append(gone)
 
         thread = threading.Thread(target=loop)
         thread.start()
-        peer.send_packets(packets_of(1)[:30])
-        daemon.wait(lambda: len(heard) == 30 * 320 // 512, "whole blocks")
+        talking.add(peer, 1)
+        daemon.wait(lambda: len(peer.sent) > 100, "two seconds of audio")
+        talking.take(peer)
+        length = len(peer.sent) * 320
+        daemon.wait(lambda: stream.totals.length == length, "every packet")
+        assert thread.is_alive()
+        assert None not in heard
         os.kill(worker, signal.SIGKILL)
         thread.join()
+        peer.socket.close()
         assert [type(error) for error in outcome] == [audiohook.WriterGone]
         *blocks, end = heard
         assert end is None

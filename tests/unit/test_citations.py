@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(
-    path
-    for folder in ("audiohook", "tests", "docs", "bin", "conf")
-    for path in (ROOT / folder).rglob("*")
-    if path.suffix in {".py", ".md", ".toml"} and path.name != Path(__file__).name
-) + [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "Makefile"]
+SOURCES = [
+    *sorted(
+        path
+        for folder in ("audiohook", "tests", "docs", "bin", "conf")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".md", ".toml"} and path.name != Path(__file__).name
+    ),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "Makefile")),
+]
 
 FILES = re.compile(r"(?<![\w/.-])((?:tests|docs|audiohook|conf)/[\w/.-]*\w\.(?:py|md|toml|h))")
 NAMED_TEST = re.compile(r"(?:guarded by|::)\s*(test_\w+)\b(?!\.py)", re.IGNORECASE)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiohook import Gap
+from audiohook.codec import pcmu
 from audiohook.codec.opus import OpusDecoder, OpusEncoder
-from audiohook.load.check import CHUNK_FRAMES, ExpectedPcm, StreamCheck
+from audiohook.load.check import CHUNK_FRAMES, NOT_SENT, ExpectedPcm, StreamCheck
 from audiohook.load.reports import StreamVerdict
 
 Samples = npt.NDArray[np.int16]
@@ -32,7 +33,7 @@ def decoded(packets: list[bytes]) -> Samples:
     into = np.zeros(len(packets) * PACKET_FRAMES + decoder.bound_frames, np.int16)
     for place, packet in enumerate(packets):
         assert decoder.decode_into(packet, into.ctypes.data + place * PACKET_FRAMES * 2) == PACKET_FRAMES
-    return into[: len(packets) * PACKET_FRAMES]
+    return into[: len(packets) * PACKET_FRAMES, np.newaxis]
 
 
 SENT = encoded()
@@ -114,7 +115,9 @@ def test_a_gap_is_told_by_cause_and_what_follows_is_verified(left_out: tuple[int
     """The daemon did not decode those packets, so neither does the comparison: its decoder has the same history."""
     first, count = left_out
     sent = SENT[:first] + SENT[first + count :]
-    pcm = np.insert(decoded(sent), first * PACKET_FRAMES, np.zeros(count * PACKET_FRAMES, np.int16))
+    pcm = np.insert(decoded(sent)[:, 0], first * PACKET_FRAMES, np.zeros(count * PACKET_FRAMES, np.int16))[
+        :, np.newaxis
+    ]
     low, high = first * PACKET_FRAMES, (first + count) * PACKET_FRAMES
     check = check_of()
     for place in range(0, LENGTH, cut):
@@ -126,6 +129,48 @@ def test_a_gap_is_told_by_cause_and_what_follows_is_verified(left_out: tuple[int
     assert verdict.gap_frames == {"dropped": high - low}
     assert (verdict.verified, verdict.different, verdict.missing) == (LENGTH - (high - low), 0, 0)
     assert not verdict.perfect
+
+
+@pytest.mark.parametrize("cause", sorted(NOT_SENT))
+@pytest.mark.parametrize("cut", [100, PACKET_FRAMES, LENGTH])
+def test_a_gap_that_the_client_announced_takes_no_packet_away(cause: str, cut: int) -> None:
+    at, width = 1234, 777
+    pcm = np.insert(PCM[:, 0], at, np.zeros(width, np.int16))[:, np.newaxis]
+    check = check_of()
+    for place in range(0, LENGTH + width, cut):
+        end = min(place + cut, LENGTH + width)
+        inside = max(at, place), min(at + width, end)
+        gaps = [Gap(inside[0], inside[1] - inside[0], cause)] if inside[0] < inside[1] else []
+        check.on_block(place, pcm[place:end], gaps)
+    verdict = ended(check)
+    assert (verdict.verified, verdict.not_sent, verdict.missing_tail) == (LENGTH, width, 0)
+    assert verdict.gap_frames == {cause: width}
+    assert verdict.perfect
+
+
+def test_a_gap_in_place_of_audio_that_was_sent_is_found() -> None:
+    """Whatever it is called: what the client did not leave out is not on the timeline, and what follows is moved."""
+    check = check_of()
+    check.on_block(0, PCM, [Gap(1600, 160, "paused")])
+    assert not ended(check).perfect
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+@given(cuts=CUTS, place=st.integers(0, LENGTH - 1))
+@settings(max_examples=10)
+def test_each_channel_is_compared(channel: int, cuts: list[int], place: int) -> None:
+    stereo = np.random.default_rng(1).integers(-9000, 9000, (LENGTH, 2)).astype(np.int16)
+    packets = [pcmu.encode(part) for part in np.split(stereo, PACKETS)]
+    heard = pcmu.DECODED[np.frombuffer(b"".join(packets), np.uint8)].reshape(-1, 2)
+    for wrong, verified in ((0, LENGTH), (1, LENGTH - 1)):
+        tampered = heard.copy()
+        tampered[place, channel] ^= wrong
+        expected = ExpectedPcm(iter(packets), pcmu.PcmuDecoder(2), PACKET_FRAMES, 2)
+        check = StreamCheck(StreamVerdict(call=0, rate_hz=RATE_HZ), expected)
+        for first, end in pairwise(cuts):
+            check.on_block(first, tampered[first:end])
+        verdict = ended(check)
+        assert (verdict.verified, verdict.first_difference) == (verified, place if wrong else -1)
 
 
 def test_more_than_was_sent_is_surplus() -> None:

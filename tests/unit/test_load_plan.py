@@ -8,20 +8,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiohook.load.errors import LoadError
-from audiohook.load.plan import MAX_CALLS, MAX_SECONDS, WATCHED_CALLS, Plan, make_plan, played, playlist
+from audiohook.load.plan import DIALECTS, MAX_CALLS, MAX_SECONDS, WATCHED_CALLS, Plan, make_plan, played, playlist
 from audiohook.units import NS_PER_MS, NS_PER_S
 
 PACKET_NS = 20 * NS_PER_MS
+MESSAGE_NS = 100 * NS_PER_MS
 COUNTS = st.integers(1, 300)
 CLIPS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 SEEDS = st.integers(0, 2**64 - 1)
 
 
 def plan_of(
-    calls: int, *, seconds: float = 1.0, processes: int = 2, ramp_ns: int = NS_PER_S, token: bytes = b"t"
+    calls: int,
+    *,
+    seconds: float = 1.0,
+    processes: int = 2,
+    ramp_ns: int = NS_PER_S,
+    token: bytes = b"t",
+    dialect: str = "context",
 ) -> Plan:
     return make_plan(
-        calls=calls, seconds=seconds, processes=processes, packet_ns=PACKET_NS, ramp_ns=ramp_ns, token=token, seed=0
+        calls=calls,
+        seconds=seconds,
+        processes=processes,
+        dialects=DIALECTS[dialect],
+        packet_ns={"context": PACKET_NS, "audiohook2": MESSAGE_NS},
+        ramp_ns=ramp_ns,
+        token=token,
+        seed=0,
     )
 
 
@@ -60,7 +74,7 @@ def assert_even(times: list[int], step: int) -> None:
 @given(st.integers(0, 10**15), st.integers(0, 299))
 def test_the_first_packet_is_due_at_the_next_instant_of_the_phase(open_ns: int, index: int) -> None:
     call = plan_of(300).calls[index]
-    due_ns = call.first_due_ns(open_ns, PACKET_NS)
+    due_ns = call.first_due_ns(open_ns)
     assert open_ns <= due_ns < open_ns + PACKET_NS
     assert due_ns % PACKET_NS == call.phase_ns
 
@@ -75,6 +89,31 @@ def test_pairs_share_a_call_id_in_both_directions(calls: int, token: bytes) -> N
     assert len({call.participant_id for call in plan.calls}) == calls
     assert {call.session_id for call in plan.calls} == {plan.run}
     assert all(str(UUID(call.call_id)) == call.call_id for call in plan.calls)
+
+
+@given(COUNTS, st.binary(min_size=1, max_size=20))
+def test_calls_of_audiohook2_have_names_of_their_own_all_uuids(calls: int, token: bytes) -> None:
+    planned = plan_of(calls, token=token, dialect="audiohook2").calls
+    names = [name for call in planned for name in (call.call_id, call.session_id, call.participant_id)]
+    assert len(set(names)) == 3 * calls
+    assert all(str(UUID(name)) == name for name in names)
+    assert {call.direction for call in planned} == {"unknown"}
+
+
+@given(COUNTS)
+def test_mixed_calls_take_turns_and_each_dialect_has_its_packets(calls: int) -> None:
+    plan = plan_of(calls, dialect="mixed", seconds=2.0)
+    assert [call.dialect for call in plan.calls] == [("context", "audiohook2")[index % 2] for index in range(calls)]
+    assert {(call.dialect, call.packets, call.packet_ns) for call in plan.calls} <= {
+        ("context", 100, PACKET_NS),
+        ("audiohook2", 20, MESSAGE_NS),
+    }
+    context = plan.calls[::2]
+    for inbound, outbound in zip(context[::2], context[1::2], strict=False):
+        assert (inbound.direction, outbound.direction) == ("inbound", "outbound")
+        assert inbound.call_id == outbound.call_id
+    assert len({call.call_id for call in plan.calls}) == (len(context) + 1) // 2 + calls // 2
+    assert all(0 <= call.phase_ns < call.packet_ns for call in plan.calls)
 
 
 def test_another_token_makes_other_names() -> None:
@@ -126,7 +165,7 @@ def test_what_is_played_goes_on_for_ever_and_repeats_whole(sizes: list[int], see
 
 @pytest.mark.parametrize(("seconds", "packets"), [(1, 50), (0.02, 1), (0.001, 1), (MAX_SECONDS, 4_320_000), (0.059, 2)])
 def test_seconds_are_whole_packets_and_at_least_one(seconds: float, packets: int) -> None:
-    assert plan_of(1, seconds=seconds).packets == packets
+    assert plan_of(1, seconds=seconds).calls[0].packets == packets
 
 
 @pytest.mark.parametrize("calls", [0, -1, MAX_CALLS + 1])

@@ -20,7 +20,7 @@ def histogram(*values_ns: int) -> Histogram:
 
 
 def outcome(call: int, ending: Ending = "completed", detail: str = "", *, connect_ns: int = 5) -> CallOutcome:
-    return CallOutcome(call, ending, detail, packets=50, connect_ns=connect_ns)
+    return CallOutcome(call, ending, detail, packets=50, connect_ns=connect_ns, opened=connect_ns > 0)
 
 
 def verdict(call: int, **changes: object) -> StreamVerdict:
@@ -34,17 +34,22 @@ def result(
     *,
     late_ns: int = NS_PER_MS,
     publish_ns: int = NS_PER_MS,
+    dialect: str = "context",
+    faults: dict[str, int] | None = None,
 ) -> Result:
     tally = Tally()
     for process in (0, 1):
         report = CallerReport(process, outcomes=outcomes[process::2], wire_bytes=1000, final=True)
         report.lateness = histogram(*[late_ns] * 100)
+        report.open = histogram(3 * NS_PER_MS)
+        report.faults = faults or {}
         tally.add(report)
     return tally.result(
         run="load-1",
         url="ws://h/",
         calls=len(outcomes),
         seconds=1.0,
+        dialect=dialect,
         processes=2,
         interrupted=False,
         verifier=None if verdicts is None else VerifierReport(verdicts=verdicts, final=True),
@@ -68,7 +73,7 @@ def test_without_verify_nothing_is_claimed_to_be_verified() -> None:
 
 
 @pytest.mark.parametrize(
-    "ending", ["interrupted", "refused", "connect_failed", "ended_by_server", "lost", "close_unanswered"]
+    "ending", ["interrupted", "refused", "connect_failed", "not_opened", "ended_by_server", "lost", "close_unanswered"]
 )
 def test_a_call_that_did_not_run_to_its_end_fails_the_run(ending: Ending) -> None:
     found = result([outcome(0), outcome(1, ending, "why")])
@@ -82,9 +87,9 @@ def test_a_call_that_did_not_run_to_its_end_fails_the_run(ending: Ending) -> Non
         ({"verified": 7999, "different": 1, "first_difference": 77}, "1 different, the first at 77"),
         ({"verified": 7990, "missing": 10}, "10 missing"),
         ({"missing_tail": 160}, "160 missing at the end"),
-        ({"repeated": 5}, "samples that came twice"),
+        ({"repeated": 5}, "frames that came twice"),
         ({"verified": 7840, "gap_frames": {"dropped": 160}}, "gaps: dropped: 160"),
-        ({"verified": 7840, "surplus": 160}, "samples beyond the plan"),
+        ({"verified": 7840, "surplus": 160}, "frames beyond the plan"),
         ({"ended": False}, "its end was not seen"),
     ],
 )
@@ -116,6 +121,29 @@ def test_a_call_that_was_never_open_needs_no_stream_but_the_run_is_not_ok() -> N
 def test_nothing_verified_is_not_everything_verified() -> None:
     assert not result([outcome(0)], []).every_sample_verified
     assert not result([outcome(0)], [verdict(0, length=0, verified=0)]).every_sample_verified
+
+
+def test_what_the_client_itself_left_out_is_no_loss() -> None:
+    """A pause prolongs the stream; everything that was sent is there."""
+    paused = verdict(0, length=9000, verified=8000, gap_frames={"paused": 1000}, not_sent=1000)
+    assert paused.perfect
+    assert not verdict(0, length=9000, verified=7999, gap_frames={"paused": 1000}, not_sent=1000).perfect
+    found = result([outcome(0)], [paused])
+    assert found.ok
+    assert "paused: 1,000 frames" in table_of(found)
+
+
+def test_a_fault_of_the_server_fails_the_run_and_is_told() -> None:
+    found = result([outcome(0), outcome(1)], dialect="audiohook2", faults={"seq out of turn": 2})
+    assert found.all_completed
+    assert not found.ok
+    assert "seq out of turn: 4" in table_of(found)
+
+
+def test_opened_is_shown_where_there_is_such_a_thing() -> None:
+    assert "open → opened" not in table_of(result([outcome(0)]))
+    shown = json.loads(json_of(result([outcome(0)], dialect="mixed")))
+    assert shown["open"] == dict.fromkeys(("p50_ns", "p99_ns", "p999_ns", "max_ns"), 3 * NS_PER_MS) | {"count": 2}
 
 
 def test_a_late_client_says_that_its_figures_are_void() -> None:

@@ -22,7 +22,7 @@ def test_a_url_is_taken_apart(url: str, target: Target) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("wss://host:1/", "wss:// cannot be spoken yet"),
+        ("wss://host:1/", "wss:// cannot be spoken by calls"),
         ("http://host/", "wanted ws://host:port/path"),
         ("host:8443", "wanted ws://host:port/path"),
         ("", "wanted ws://host:port/path"),
@@ -40,3 +40,15 @@ def test_a_url_is_taken_apart(url: str, target: Target) -> None:
 def test_what_cannot_be_called_is_refused_in_words(url: str, said: str) -> None:
     with pytest.raises(LoadError, match=said):
         parse_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("wss://host.example/a", Target("host.example", 443, "host.example", "/a", tls=True)),
+        ("wss://host.example:8443", Target("host.example", 8443, "host.example:8443", "/", tls=True)),
+        ("ws://host.example/a", Target("host.example", 80, "host.example", "/a")),
+    ],
+)
+def test_a_probe_may_go_through_tls(url: str, target: Target) -> None:
+    assert parse_url(url, may_be_tls=True) == target
