@@ -18,7 +18,7 @@ run: $(INSTALLED)  ## eight calls of real speech through the daemon, read back a
 	@$(PY) -m audiohook.cli.demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(INSTALLED)  ## the whole test suite; ARGS="-k framing" passes arguments to pytest
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 conformance: $(INSTALLED)  ## RFC 6455 by the Autobahn cases, against our own echo server; PYTHON2 names a Python 2.7
 	@$(if $(PYTHON2),PYTHON2=$(PYTHON2)) $(PY) -m tests.interop.conformance

@@ -12,6 +12,7 @@ RESAMPLE = ["soxr>=0.5"]
 DEVELOP = [
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.5",
     "hypothesis>=6.100",
     "ruff>=0.5",
     "mypy>=1.10",

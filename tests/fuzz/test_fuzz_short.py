@@ -69,9 +69,9 @@ def found(name: str) -> str:
 
 
 def test_an_exception_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def receive_close(self: ContextSession, code: int | None, text: str) -> None:
+    def receive_close(self: ContextSession, code: int | None, text: str, now_ns: int) -> None:
         text.encode("ascii")
-        right(self, code, text)
+        right(self, code, text, now_ns)
 
     right = ContextSession.receive_close
     monkeypatch.setattr(ContextSession, "receive_close", receive_close)
