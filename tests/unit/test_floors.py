@@ -62,7 +62,7 @@ PLANTED = [
     ("session", "from audiohook.memory.arena import Arena", "audiohook.memory.arena"),
     ("memory", 'from importlib import import_module\nimport_module("audiohook.net.loop")', "audiohook.net.loop"),
     ("utils", "x = 1", "has no floor"),
-    *((pure, f"import {name}", name) for name in IMPURE for pure in ("wire", "session", "codec")),
+    *((pure, f"import {name}", name) for name in sorted(IMPURE) for pure in ("wire", "session", "codec")),
     ("wire", "import os.path", "os.path"),
     ("wire", "from time import monotonic_ns", "time"),
     ("session", "def f():\n    import logging", "logging"),
