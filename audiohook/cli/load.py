@@ -18,6 +18,7 @@ from audiohook.load.credentials import ANY_API_KEY, API_KEY_VARIABLE, Credential
 from audiohook.load.plan import DIALECTS, MAX_CALLS, MAX_SECONDS
 from audiohook.load.probe import run_probe
 from audiohook.load.runner import Progress, RunOptions, run
+from audiohook.load.scenarios import play
 from audiohook.load.table import json_of, table_of
 from audiohook.load.target import parse_url
 from audiohook.units import NS_PER_MS
@@ -41,6 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
+    return _play_scenarios(given) if given.scenario else _place_calls(given)
+
+
+def _play_scenarios(given: argparse.Namespace) -> int:
+    status = 0
+    credentials = _credentials(given)
+    for played in play(given.url, given.scenario, hub=given.hub, audio=given.audio, credentials=credentials):
+        print(f"{'FAILED' if played.wrong else 'ok':<8}{played.name}: {played.about}", flush=True)
+        for sentence in played.wrong:
+            print(f"        {sentence}", flush=True)
+        status = FAILED if played.wrong else status
+    return status
+
+
+def _place_calls(given: argparse.Namespace) -> int:
     options = RunOptions(
         url=given.url,
         calls=given.calls,
@@ -116,6 +132,14 @@ def _add_run(command: argparse.ArgumentParser) -> None:
     )
     option("--v2-message-ms", int, "MS", 20, "audio in each message of audiohook2; default 20 (Genesys: 100 to 200)")
     _add_credentials(command)
+    command.add_argument(
+        "--scenario",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="instead of calls that only talk, play the scenario of a TOML file (docs/load.md); may be repeated",
+    )
     option("--audio", Path, "DIR", None, "WAV files to play; default: speech, obtained once under var/")
     switch("--verify", "read every call back from the shared memory and compare it sample by sample")
     option("--hub", str, "PATH", None, "the daemon's hub.sock, for --verify; default: found as readers find it")

@@ -16,7 +16,7 @@ from audiohook.load.errors import LoadError
 from audiohook.load.target import Target
 from audiohook.units import NS_PER_S
 from audiohook.wire.client import UpgradeAnswer, UpgradeReader, masked_frame, upgrade_request
-from audiohook.wire.frames import Message, Ping, WebSocket
+from audiohook.wire.frames import CloseReceived, Message, Ping, WebSocket
 
 CONNECT_WITHIN_NS = 5 * NS_PER_S
 ANSWER_WITHIN_NS = 10 * NS_PER_S
@@ -34,7 +34,9 @@ class Line:
     def __init__(self, target: Target, ca_file: str | None = None) -> None:
         """Connect, with TLS if the target says so (trusting `ca_file` instead of the system's authorities)."""
         self.ended = ""
-        """How TCP ended: "EOF", or the name of an error; nothing while it has not."""
+        """How it ended: "EOF", the name of an error, or by a close frame; nothing while it has not."""
+        self.close: CloseReceived | None = None
+        """The server's close frame, if it came before ours."""
         self._target = target
         self._websocket = WebSocket(client=True, max_message_bytes=MAX_MESSAGE_BYTES)
         self._messages: list[Message] = []
@@ -46,6 +48,10 @@ class Line:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """End TCP without another word."""
         self._socket.close()
 
     @property
@@ -87,6 +93,12 @@ class Line:
 
     def send_close(self, code: int | None, reason: str = "") -> None:
         self.send(self._websocket.close(code, reason))
+
+    def closed_by(self, message: CloseReceived) -> None:
+        """Take note that the server closes, and answer it."""
+        self.close = message
+        self.send(self._websocket.close(message.code))
+        self.ended = "a close frame"
 
     def receive(self, until_ns: int) -> Message | None:
         """Return the next message; None when the time is up or the connection has ended. Pings are answered here."""

@@ -8,10 +8,11 @@ it is put into sentences.
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
+from audiohook.load.conversation import converse
 from audiohook.load.credentials import Credentials
 from audiohook.load.line import Line, LineError
 from audiohook.load.target import Target
@@ -20,7 +21,7 @@ from audiohook.session.audiohook2_client import upgrade_headers as names_of
 from audiohook.session.audiohook2_messages import Disconnect, Opened
 from audiohook.units import NS_PER_MS, NS_PER_S
 from audiohook.wire.client import UpgradeAnswer
-from audiohook.wire.frames import CloseReceived, Failed
+from audiohook.wire.frames import CloseReceived
 
 GOODBYE_WITHIN_NS = 5 * NS_PER_S
 WRONG_KEY = "bm9ib2R5LWhhcy10aGlzLWtleQ=="
@@ -121,7 +122,7 @@ def _upgraded(answer: UpgradeAnswer, signed: bool) -> Step:
 
 
 def _opened(line: Line, client: AudioHook2Client, begun_ns: int) -> Iterator[Step]:
-    _converse(line, client, lambda: client.opened or _disconnect(client) is not None, begun_ns + OPEN_WAIT_NS)
+    converse(line, client, lambda: client.opened or _disconnect(client) is not None, begun_ns + OPEN_WAIT_NS)
     took_ms = (time.monotonic_ns() - begun_ns) / NS_PER_MS
     yield from _faults(client)
     disconnect = _disconnect(client)
@@ -148,7 +149,7 @@ def _media(client: AudioHook2Client) -> Step:
 def _closed(line: Line, client: AudioHook2Client) -> Iterator[Step]:
     known = len(client.faults)
     begun_ns = time.monotonic_ns()
-    _converse(line, client, lambda: client.finished, begun_ns + CLOSE_WAIT_NS)
+    converse(line, client, lambda: client.finished, begun_ns + CLOSE_WAIT_NS)
     yield from _faults(client, known)
     if not client.finished:
         how = "the connection ended instead" if line.ended else "it did not come within 10 s"
@@ -161,25 +162,6 @@ def _closed(line: Line, client: AudioHook2Client) -> Iterator[Step]:
         yield Step("ok", "the WebSocket was closed by both sides")
     else:
         yield Step("note", "our close frame was not answered with one: untidy, and nobody minds")
-
-
-def _converse(line: Line, client: AudioHook2Client, over: Callable[[], bool], until_ns: int) -> None:
-    """Send what the client says and give it what comes, until it is `over` or the time is up."""
-    while True:
-        for text in client.texts:
-            line.send_text(text)
-        client.texts.clear()
-        if over():
-            return
-        message = line.receive(until_ns)
-        if message is None or isinstance(message, CloseReceived | Failed):
-            if isinstance(message, CloseReceived):
-                line.ended = f"close frame {message.code or 1005}"
-            return
-        if isinstance(message, str):
-            client.receive_text(message, time.monotonic_ns())
-        elif isinstance(message, bytes):
-            client.receive_audio(message)
 
 
 def _faults(client: AudioHook2Client, known: int = 0) -> Iterator[Step]:
@@ -204,7 +186,7 @@ def _kept_out(target: Target, credentials: Credentials, what: str, ca_file: str 
             yield Step("note", f"{what} is refused with {answer.status}; 401 is usual")
             return
         client = AudioHook2Client(caller, time.monotonic_ns())
-        _converse(line, client, lambda: bool(client.received), time.monotonic_ns() + OPEN_WAIT_NS)
+        converse(line, client, lambda: bool(client.received), time.monotonic_ns() + OPEN_WAIT_NS)
         disconnect = _disconnect(client)
         if disconnect is not None and disconnect.parameters.reason == "unauthorized":
             yield Step("ok", f"{what} is refused with disconnect unauthorized")

@@ -87,7 +87,7 @@ def _encode_pcmu(clips: Sequence[SpokenClip], message_ns: int) -> Iterator[tuple
     """Yield the messages of each clip: it is the channel `external`; on `internal` the next one speaks, from its middle
     on, over and over."""
     step = pcmu.RATE_HZ * message_ns // NS_PER_S
-    heard = [_at_8000(clip) for clip in clips if len(clip.samples)]
+    heard = [at_8000(clip) for clip in clips if len(clip.samples)]
     for place, external in enumerate(heard):
         other = heard[(place + 1) % len(heard)]
         pcm = np.zeros((-(-len(external) // step) * step, 2), np.int16)
@@ -96,7 +96,7 @@ def _encode_pcmu(clips: Sequence[SpokenClip], message_ns: int) -> Iterator[tuple
         yield tuple(pcmu.encode(pcm[at : at + step]) for at in range(0, len(pcm), step))
 
 
-def _at_8000(clip: SpokenClip) -> npt.NDArray[np.int16]:
+def at_8000(clip: SpokenClip) -> npt.NDArray[np.int16]:
     """Return a clip at 8,000 Hz. Of 16,000 Hz each pair of samples becomes its mean: a filter that is good enough for
     a voice which only has to come out as it went in."""
     if clip.rate_hz == pcmu.RATE_HZ:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from audiohook.call import Session
-from audiohook.control.commands import Command, Reply, Verb
+from audiohook.control.commands import Command, Reply, Status, Verb
 from audiohook.errors import DISCONNECTED
 from audiohook.session.audiohook2 import AudioHook2Session
 from audiohook.session.audiohook2_rates import Sending
@@ -74,8 +74,12 @@ def _event(command: Command, connection: Connection, stream: StreamIntake, now_n
 
 
 def _disconnect(command: Command, connection: Connection, stream: StreamIntake, now_ns: int) -> Reply:
-    connection.close(DISCONNECTED, now_ns)
-    return command.done()
+    # "completed", not an error: where reconnecting is enabled, the peer would take an error for an invitation.
+    reply = _say(command, connection, now_ns, lambda session: session.disconnect("completed", "", now_ns))
+    if reply.status is Status.NOT_AVAILABLE:
+        connection.close(DISCONNECTED, now_ns)
+        return command.done()
+    return reply
 
 
 def _mask(command: Command, connection: Connection, stream: StreamIntake, now_ns: int) -> Reply:

@@ -36,9 +36,10 @@ def test_what_was_kept_passes(name: str) -> None:
 
 @pytest.mark.parametrize("name", target_names())
 def test_a_short_run(name: str) -> None:
-    result = fuzz(load_target(name), kept(name), SEED, lambda _, seconds: seconds < SECONDS)
+    enough = len(kept(name)) + 20  # however slow the machine is
+    result = fuzz(load_target(name), kept(name), SEED, lambda inputs, seconds: seconds < SECONDS or inputs < enough)
     assert result.failure is None
-    assert result.inputs > len(kept(name)) + 10
+    assert result.inputs >= enough
 
 
 def test_every_kept_input_belongs_to_a_target() -> None:

@@ -179,13 +179,11 @@ def test_what_a_server_says_wrongly_is_told(answer: "object", told: str) -> None
 
 def test_a_certificate_that_nobody_trusts_is_told(tmp_path: Path) -> None:
     certificate, key = tmp_path / "certificate", tmp_path / "key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-        + ["-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
+    curve = ("-pkeyopt", "ec_paramgen_curve:P-256")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    files = ("-keyout", str(key), "-out", str(certificate))
+    command = ["openssl", "req", "-x509", "-newkey", "ec", *curve, "-nodes", "-days", "2", *names, *files]
+    subprocess.run(command, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -154,7 +154,9 @@ def call(address: Address, *, direction: str = "inbound") -> Peer:
     """Return a peer whose call was accepted."""
     peer = Peer(address, direction=direction)
     answer = peer.upgrade()
-    assert answer.accepted, answer
+    if not answer.accepted:
+        peer.socket.close()
+        raise AssertionError(answer)
     return peer
 
 
