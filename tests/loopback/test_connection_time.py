@@ -160,7 +160,7 @@ def test_publish_latency_is_observed_once_a_read(worker: ConnectionBench) -> Non
 
 
 def test_a_stale_event_does_not_let_later_bytes_overtake_a_portion_that_waits(worker: ConnectionBench) -> None:
-    """A timer that is served between two events of a batch may send a connection to the bulk lane; its event remains."""
+    """A timer served between two events of a batch may send a connection to the bulk lane; its event remains."""
     peer = worker.connect().upgraded()
     packets = 2 * READ_BYTES // len(frame(OPUS_SILENCE)) + 3
     peer.send(frame(OPUS_SILENCE) * packets)

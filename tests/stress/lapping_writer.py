@@ -30,8 +30,9 @@ def write_stream(arena: Arena, pool: SlotPool, manner: str, choice: random.Rando
     assert slot is not None
     writer = StreamWriter(arena, slot, 16_000, 1)
     table = TABLES[read_card(arena, slot)["epoch"] % SALTS].ctypes.data
-    update_card(arena, slot, state=layout.LIVE)
     beat = layout.row_word(arena.geometry, 0, "heartbeat_ns")
+    arena.words[beat] = time.monotonic_ns()  # before anybody can see a live stream without a living writer
+    update_card(arena, slot, state=layout.LIVE)
     ring_frames = arena.geometry.ring_bytes // 2
     length = min(TABLE_FRAMES - 2 * ring_frames, choice.randrange(ring_frames // 2, 20 * ring_frames))
     while writer.media_frames < length:
