@@ -32,13 +32,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the daemon. Exit status: 0 ended as told, 2 bad configuration, 3 cannot start, else a worker's own."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    from audiohook.config import default_path, load
+    from audiohook.config import KeysFile, default_path, load
     from audiohook.errors import BootError, ConfigError
 
     options = parser().parse_args(arguments)
     try:
         path = options.config or default_path()
         config = load(path, options.set)
+        if config.auth.keys_file:
+            KeysFile(config.auth.keys_file)  # a start that cannot use it fails here, not in a worker
     except ConfigError as error:
         print(f"audiohookd: {error}", file=sys.stderr)
         return EXIT_CONFIG

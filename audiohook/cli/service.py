@@ -87,7 +87,10 @@ def serve(config: Config) -> int:
 
         switchboard = Switchboard(chores.whereabouts, chores.command_parked, chores.commands_refused)
         hooks = _hooks(chores, listeners, path)
-        return Arbiter(plan, listeners, worker_main, hooks, switchboard, _desk(config, files, hub)).run()
+        code = Arbiter(plan, listeners, worker_main, hooks, switchboard, _desk(config, files, hub)).run()
+        chores.set_state(layout.STOPPED, layout.ROW_FREE)
+        chores.tell("service_stopped")
+        return code
     finally:
         remove_hub(hub, path, inode)
 

@@ -17,6 +17,7 @@ from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.cards import new_card, read_card, update_card
 from audiohook.memory.locks import SlotLocks
+from audiohook.memory.timeline import Timeline
 
 FRAME_ALIGN_BYTES = 64
 
@@ -109,7 +110,7 @@ class SlotPool:
         self.locks.unlock(slot)
 
     def mark_dead(self, row: int | None = None) -> list[dict[str, Any]]:
-        """Mark every stream of a dead worker's row ABORTED and return their cards as they were.
+        """Mark every stream of a dead worker's row ABORTED and return their cards as they were, with `slot` and `length_frames`.
 
         For the supervisor, after it has reaped the worker. A slot that somebody else has taken over meanwhile is
         left alone: its lock is taken, or its card names another row or is over.
@@ -125,7 +126,8 @@ class SlotPool:
             card = read_card(self.arena, slot)
             if row in (None, card["row"]) and card["state"] in layout.OWNED_STATES:
                 self._abort(slot)
-                died.append({**card, "slot": slot})
+                length = Timeline(self.arena, slot, card).end - card["media_base"]
+                died.append({**card, "slot": slot, "length_frames": length})
             self.locks.unlock(slot)
         return died
 

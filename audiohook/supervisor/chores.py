@@ -3,11 +3,13 @@
 Works under the same try-locks as everybody (`memory/pool.py`) and never waits for one. Knows no process.
 """
 
+import logging
 import os
 import time
 from typing import Any
 
 from audiohook.control.commands import Command, Reply
+from audiohook.errors import WORKER_DIED
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.cards import TornCard, read_card
@@ -17,6 +19,8 @@ from audiohook.memory.row import Row
 from audiohook.memory.syscalls import futex_wake
 from audiohook.supervisor.switchboard import Whereabouts
 from audiohook.units import NS_PER_S
+
+log = logging.getLogger("audiohook")
 
 SILENCE_EVERY_NS = NS_PER_S
 
@@ -67,7 +71,20 @@ class Chores:
             row = Row(self._arena, card["row"])
             row.count("streams_ended")
             row.count("worker_died")
-            self.tell("stream_aborted", stream=card["stream_id"], call=card["call_id"], of_row=card["row"])
+            self.tell(
+                "stream_aborted",
+                stream=card["stream_id"],
+                call=card["call_id"],
+                of_row=card["row"],
+                length_frames=card["length_frames"],
+            )
+            log.error(
+                "stream aborted stream=%s call=%s reason=%s length_frames=%d",
+                card["stream_id"],
+                card["call_id"],
+                WORKER_DIED,
+                card["length_frames"],
+            )
             futex_wake(self._arena.word_address(layout.cursor_word(self._arena.geometry, card["slot"], "commit")))
 
     def whereabouts(self, slot: int) -> Whereabouts | None:

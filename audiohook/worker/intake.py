@@ -135,6 +135,7 @@ class StreamIntake:
         self._writer = StreamWriter(intake.arena, slot, media.rate_hz, len(media.channel_names), first_frame)
         self._feed = feed_for(decoder, media, self._writer, intake.row)
         self._flags = 0
+        self._state = layout.LIVE
         self._opened_ns = time.monotonic_ns()
         self._commit_address = intake.arena.word_address(self._writer.commit_word)
         update_card(intake.arena, slot, state=layout.LIVE)
@@ -202,7 +203,6 @@ class StreamIntake:
         self._row.count(kind)
         if kind not in TOLD:
             return
-        state = layout.LIVE
         if kind == "degraded":
             self._flags |= layout.FLAG_DEGRADED
         elif kind == "recovered":
@@ -210,8 +210,10 @@ class StreamIntake:
         elif kind == "no_audio":
             self._flags |= layout.FLAG_NO_AUDIO
         elif kind == "paused":
-            state = layout.PAUSED
-        update_card(self._intake.arena, self.slot, flags=self._flags, state=state)
+            self._state = layout.PAUSED
+        elif kind == "resumed":
+            self._state = layout.LIVE
+        update_card(self._intake.arena, self.slot, flags=self._flags, state=self._state)
         self._intake.tell(kind, stream=self._stream_id, call=self._call_id)
 
     def tell(self, kind: str, **fields: Any) -> None:

@@ -171,3 +171,11 @@ def command(daemon: Daemon, request: dict[str, object]) -> dict[str, object]:
         hub.send(json.dumps(request).encode())
         answer: dict[str, object] = json.loads(hub.recv(65_536))
         return answer
+
+
+def test_a_keys_file_that_others_can_read_stops_the_start_in_words(keys) -> None:  # type: ignore[no-untyped-def]
+    keys.chmod(0o644)
+    with Daemon(f'auth.keys_file="{keys}"') as daemon:
+        assert daemon.wait_exit() == 2
+        assert "chmod 600" in daemon.log
+        assert "SGVsbG8=" not in daemon.log
