@@ -110,7 +110,7 @@ class SlotPool:
         self.locks.unlock(slot)
 
     def mark_dead(self, row: int | None = None) -> list[dict[str, Any]]:
-        """Mark every stream of a dead worker's row ABORTED and return their cards as they were, with `slot` and `length_frames`.
+        """Mark every stream of a dead worker's row ABORTED; return their cards, with `slot` and `length_frames`.
 
         For the supervisor, after it has reaped the worker. A slot that somebody else has taken over meanwhile is
         left alone: its lock is taken, or its card names another row or is over.
