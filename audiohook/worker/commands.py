@@ -77,11 +77,12 @@ class CommandPort:
         command = self._unanswered.pop(reply.ticket, None)
         if command is None:
             return
-        self._write(encode_reply(reply))
+        # Recorded first: whoever has the answer in hand finds it counted and in the event ring.
         try:
             self._answered(command, reply)
         except Exception:
             log.exception("internal error: the record of a command")
+        self._write(encode_reply(reply))
 
     def ask(self, verb: Verb, slot: int, epoch: int, then: Callable[[Reply], None]) -> None:
         """Have the worker that owns a stream do something; `then` is told what became of it, maybe before this returns.
