@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 
 from audiohook.codec.opus import libopus_version
+from audiohook.codec.opus_library import opus_library_path
 from audiohook.config import Config, hub_path, resolve_principals, worker_count
 from audiohook.control.hub_socket import open_hub, remove_hub
 from audiohook.control.roles import ROLES
@@ -52,7 +53,7 @@ def serve(config: Config) -> int:
     """Run the daemon in this process until it is told to stop; return the exit code. Raises BootError."""
     check_platform()
     # Here and not at the first call: it may be missing, and looking for it runs other programs while calls wait.
-    log.info("decoder: %s", libopus_version())
+    log.info("decoder: %s from %s", libopus_version(), opus_library_path())
     workers = worker_count(config)
     rows = workers * (config.server.max_generations + 1)
     sizes = layout.geometry(config.memory.streams, rows, config.memory.ring_seconds, config.memory.events_per_worker)

@@ -9,6 +9,7 @@ import json
 import os
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Generic
 
@@ -51,7 +52,7 @@ def find_hub(path: str | None) -> str:
     return here[0]
 
 
-class Attachment(Generic[AnyStream]):
+class Attachment(ABC, Generic[AnyStream]):
     """One daemon's streams. `_make_stream` is the kind's own."""
 
     def __init__(self, path: str) -> None:
@@ -66,8 +67,9 @@ class Attachment(Generic[AnyStream]):
         self._looked_ns = 0
         self._silent_looks = 0
 
+    @abstractmethod
     def _make_stream(self, slot: int, card: dict[str, Any]) -> AnyStream:
-        raise NotImplementedError
+        """Return the stream that a slot's card describes, of the kind that this hub hands out."""
 
     def stop_following(self) -> None:
         """End every loop that follows (`streams`, `blocks`, `events`); streams that are open can be read to their end.
