@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test conformance fuzz lint types check conf clean check-host $(VENV)
+.PHONY: help run test conformance fuzz latency lint types check conf clean check-host $(VENV)
 
 help:  ## what can be made (this list)
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -26,6 +26,9 @@ conformance: $(INSTALLED)  ## RFC 6455 by the Autobahn cases, against our own ec
 fuzz: $(INSTALLED)  ## mutated inputs to what reads a peer's bytes; SECONDS=60 in all, or INPUTS=1000000 each; SEED=, TARGETS=
 	@$(PY) -m tests.fuzz.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(INPUTS),--inputs $(INPUTS)) \
 		$(if $(SEED),--seed $(SEED)) $(TARGETS)
+
+latency: $(INSTALLED)  ## open to opened with 500 calls live and every reader stopped; ARGS="--opens 5000"
+	@$(PY) -m tests.latency.run $(ARGS)
 
 lint: $(INSTALLED)  ## ruff: rules and format
 	$(PY) -m ruff check .
