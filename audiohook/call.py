@@ -5,8 +5,9 @@ room for a stream is asked with `AdmissionAsked` and told with `admit()` or `ref
 what a peer did. After any of them the adapter (1) sends `data_to_send()`, (2) handles `events()`, (3) re-arms its timer
 if `deadline_ns` came earlier, (4) shuts its sending side if `half_closed`, (5) resets if `reset`, or closes if
 `finished`. (1) and (2) may change places. Two more things are asked of it: `AdmissionAsked` is answered before the Call
-is told anything else, and what has arrived is handed over before `on_deadline` is called: a daemon that was late must
-not judge a peer whose answer it has not read (tests/loopback/test_connection_time.py).
+is told anything else (in `context` it may wait, see `awaits_admission`), and what has arrived is handed over before
+`on_deadline` is called: a daemon that was late must not judge a peer whose answer it has not read
+(tests/loopback/test_connection_time.py).
 
 A Call goes through four phases: the request, the question for admission, the session, and the linger (everything is
 said; the peer's end is awaited for CLOSE_WAIT_NS, so that its unread bytes do not turn our last words into a reset).
@@ -23,6 +24,7 @@ from audiohook.errors import (
     NOT_FOUND,
     REQUEST_TIMEOUT,
     SHUTDOWN,
+    UPGRADE_MALFORMED,
     Closure,
     Refusal,
 )
@@ -54,6 +56,9 @@ from audiohook.wire.request import (
 )
 
 HEALTH_TARGET = "/healthz"
+
+MAX_EARLY_BYTES = 1 << 20
+"""What a peer may send before its upgrade is answered. Correct clients send nothing then."""
 
 Session = ContextSession | AudioHook2Session
 Outcome = TypeVar("Outcome")
@@ -90,6 +95,8 @@ class Call:
         self._refusal: Refusal | None = None
         self._socket: WebSocket | None = None
         self._session: Session | None = None
+        self._behind: list[Message] = []
+        """What came in one read behind the message that `AdmissionAsked` is about: taken when that is answered."""
         self._out = bytearray()
         self._events: list[Event] = []
         self.deadline_ns = now_ns + terms.request_ns
@@ -118,6 +125,8 @@ class Call:
                 self._take_request(answer, now_ns)
         elif self._key and self._refusal is None:
             self._waiting += data
+            if len(self._waiting) > MAX_EARLY_BYTES:
+                self.refuse(UPGRADE_MALFORMED.naming("too much sent before the answer"), now_ns)
 
     def receive_eof(self, now_ns: int) -> None:
         """Take the end of what the peer sends."""
@@ -128,6 +137,9 @@ class Call:
             refusal = self._reader.receive_eof()
             if refusal is not None:
                 self._events.append(Answered(refusal.slug))
+        elif self._refusal is not None:
+            # It does not wait for its answer. Who tries keys in that way is counted all the same.
+            self._events.append(Answered(self._refusal.slug))
         self._finish()
 
     def on_deadline(self, now_ns: int) -> None:
@@ -154,6 +166,11 @@ class Call:
             self._finish()
         elif self._reader is not None or self._key:
             self.refuse(DRAINING if why is SHUTDOWN else Refusal(why.slug, 503, why.text), now_ns)
+
+    @property
+    def awaits_admission(self) -> bool:
+        """Whether `AdmissionAsked` was said and is not answered. Only `context` may be answered later."""
+        return self._wish is not None
 
     def let_in(self, now_ns: int) -> None:
         """Answer `AccessAsked`: the peer may enter."""
@@ -184,7 +201,7 @@ class Call:
         """
         if isinstance(self._session, AudioHook2Session):
             self._session.admit(now_ns, continues_from_frames)
-            self._serve_session(now_ns)
+            self._go_on(now_ns)
         elif self._wish is not None:
             self._open(ContextSession(self._wish[1], now_ns), DIALECT, now_ns)
 
@@ -192,7 +209,7 @@ class Call:
         """Answer the request, or `AdmissionAsked`, with a refusal in the way that the phase knows."""
         if isinstance(self._session, AudioHook2Session):
             self._session.refuse(refusal, now_ns)
-            self._serve_session(now_ns)
+            self._go_on(now_ns)
         else:
             self._answer(refusal_bytes(refusal), refusal.slug, now_ns)
 
@@ -291,7 +308,8 @@ class Call:
 
     def _receive_messages(self, messages: list[Message], now_ns: int) -> None:
         """Give the session its messages; whatever it answers to one goes out before the next one is looked at."""
-        for message in messages:
+        rest = iter(messages)
+        for message in rest:
             session = self._session
             if session is None:
                 return
@@ -300,9 +318,20 @@ class Call:
             else:
                 self._receive_other(session, message, now_ns)
                 self._serve_session(now_ns)
+                if isinstance(session, AudioHook2Session) and session.asking:
+                    # Else a ping or close frame of the WebSocket would be answered before `opened`, and nothing can be
+                    # said behind a close (tests/unit/test_call_audiohook2.py::test_a_session_is_the_same_in_every_cut).
+                    self._behind = list(rest)
+                    return
         session = self._session
         if session is not None and (session.events or session.commands or session.over):
             self._serve_session(now_ns)
+
+    def _go_on(self, now_ns: int) -> None:
+        """`AdmissionAsked` has been answered to a session: say so, then take what came behind the question."""
+        self._serve_session(now_ns)
+        behind, self._behind = self._behind, []
+        self._receive_messages(behind, now_ns)
 
     def _receive_other(self, session: Session, message: Message, now_ns: int) -> None:
         if isinstance(message, str):

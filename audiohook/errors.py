@@ -105,6 +105,8 @@ FOREIGN_ORGANIZATION = Closure("foreign_organization", 1008, "another organizati
 OPEN_TIMEOUT = Closure("open_timeout", 1008, "no open in time")
 IDLE_TIMEOUT = Closure("idle_timeout", 1008, "neither ping nor audio")
 DISCONNECTED = Closure("disconnected", 1000, "disconnected")
+SUPERSEDED = Closure("superseded", 4409, "a newer connection of this call")
+CALL_ENDED = Closure("call_ended", 1000, "call ended")
 
 CLOSURES = (
     PROTOCOL_ERROR,
@@ -120,6 +122,8 @@ CLOSURES = (
     OPEN_TIMEOUT,
     IDLE_TIMEOUT,
     DISCONNECTED,
+    SUPERSEDED,
+    CALL_ENDED,
 )
 
 PEER_CLOSED = "peer_closed"
@@ -156,7 +160,8 @@ class Overrun(ReaderError):
     """The reader fell behind: `lost_frames` frames of audio, counted exactly, were overwritten before they were read.
 
     Frames of gaps do not count. Reading can go on at `next_frame`. Where the slot already belongs to another stream,
-    nothing more can be read (`next_frame` is None) and the count goes up to the last length that the reader saw.
+    the count goes up to the last length that the reader saw. Then nothing more can be read (`next_frame` is None),
+    unless the stream's peer came back: `next_frame` is where the stream begins in which it goes on.
     """
 
     def __init__(self, lost_frames: int, next_frame: int | None) -> None:

@@ -8,6 +8,7 @@ Exit status: 0 all done, 1 if no hub answers or a command was refused or failed.
 import argparse
 import json
 import sys
+import time
 from typing import Any
 
 import psutil
@@ -17,6 +18,7 @@ from audiohook.cli.commanding import add_commands
 from audiohook.cli.status_page import render_status
 from audiohook.control.hub import Hub
 from audiohook.memory.board import count_slots, read_header, read_rows
+from audiohook.units import NS_PER_S
 
 NO_HUB = 1
 
@@ -80,7 +82,7 @@ def _process(pid: int) -> dict[str, float] | None:
 
 def _stream(stream: audiohook.Stream) -> dict[str, Any]:
     totals = stream.totals
-    card = stream.card()
+    card, before, after = stream.card(), stream.continues, stream.continued_by
     return {
         "stream": stream.stream_id,
         "call": stream.call_id,
@@ -98,7 +100,16 @@ def _stream(stream: audiohook.Stream) -> dict[str, Any]:
         "gaps_frames": totals.gaps,
         "packets": totals.packets,
         "end_reason": stream.end_reason,
+        "parked_seconds_left": _seconds_until(card["parked_until_ns"]) if stream.parked else None,
+        "expected_seconds_left": _seconds_until(card["expected_until_ns"]) if stream.parked else None,
+        "continues": None if before is None else before.stream_id,
+        "continued_by": None if after is None else after.stream_id,
     }
+
+
+def _seconds_until(due_ns: int) -> float | None:
+    """Return how long it is until a time of CLOCK_MONOTONIC, None where none is set."""
+    return round(max(0, due_ns - time.monotonic_ns()) / NS_PER_S, 1) if due_ns else None
 
 
 if __name__ == "__main__":

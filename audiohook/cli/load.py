@@ -15,6 +15,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from audiohook.errors import AudiohookError
 from audiohook.load.credentials import ANY_API_KEY, API_KEY_VARIABLE, Credentials, read_credentials
+from audiohook.load.faults.planned import (
+    KINDS,
+    MASS_RECONNECT,
+    MAX_FOUND_WITHIN_SECONDS,
+    MAX_STALL_SECONDS,
+    STALL,
+    FaultWish,
+)
 from audiohook.load.plan import DIALECTS, MAX_CALLS, MAX_SECONDS
 from audiohook.load.probe import run_probe
 from audiohook.load.runner import Progress, RunOptions, run
@@ -69,6 +77,7 @@ def _place_calls(given: argparse.Namespace) -> int:
         dialect=given.dialect,
         v2_message_ms=given.v2_message_ms,
         credentials=_credentials(given),
+        fault=_fault(given),
     )
     shown = sys.stderr.isatty()
     result = run(options, _show if shown else None)
@@ -78,6 +87,17 @@ def _place_calls(given: argparse.Namespace) -> int:
     if result.interrupted:
         return INTERRUPTED
     return 0 if result.ok else FAILED
+
+
+def _fault(given: argparse.Namespace) -> FaultWish | None:
+    if given.fault is None:
+        return None
+    return FaultWish(
+        kind=given.fault,
+        share=given.fault_share,
+        stall_seconds=given.stall_seconds,
+        found_within_seconds=given.found_within_seconds,
+    )
 
 
 def _credentials(given: argparse.Namespace) -> Credentials:
@@ -140,12 +160,29 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         default=[],
         help="instead of calls that only talk, play the scenario of a TOML file (docs/load.md); may be repeated",
     )
+    _add_fault(command)
     option("--audio", Path, "DIR", None, "WAV files to play; default: speech, obtained once under var/")
     switch("--verify", "read every call back from the shared memory and compare it sample by sample")
     option("--hub", str, "PATH", None, "the daemon's hub.sock, for --verify; default: found as readers find it")
     option("--connects-per-second", float, "R", 500.0, "new calls a second; default 500")
     option("--seed", int, "K", 0, "another seed, other audio for each call; default 0")
     switch("--json", "print one JSON object instead of the table")
+
+
+def _add_fault(command: argparse.ArgumentParser) -> None:
+    def seconds(name: str, default: float, text: str) -> None:
+        command.add_argument(name, type=float, metavar="S", default=default, help=text)
+
+    command.add_argument("--fault", choices=KINDS, help="what goes wrong with a share of the calls (docs/load.md)")
+    command.add_argument(
+        "--fault-share",
+        type=float,
+        metavar="X",
+        help=f"share of the calls, up to 1; default 0.5, of {MASS_RECONNECT} and {STALL} 1",
+    )
+    seconds("--stall-seconds", 2.0, f"length of a stall, up to {MAX_STALL_SECONDS}; default 2")
+    found = f"time for the daemon to end a half-open or garbage peer, up to {MAX_FOUND_WITHIN_SECONDS}; default 60"
+    seconds("--found-within-seconds", 60.0, found)
 
 
 def _add_credentials(command: argparse.ArgumentParser) -> None:

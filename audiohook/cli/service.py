@@ -72,7 +72,12 @@ def serve(config: Config) -> int:
             sizes.rows,
         )
         arena = Arena(files.arena, writable=True)
-        chores = Chores(arena, SlotPool(arena, SlotLocks(files.locks)), seconds_ns(config.memory.keep_ended_seconds))
+        chores = Chores(
+            arena,
+            SlotPool(arena, SlotLocks(files.locks)),
+            keep_ended_ns=seconds_ns(config.memory.keep_ended_seconds),
+            hold_ns=seconds_ns(config.context.hold_ttl_seconds),
+        )
         plan = Plan(
             workers=workers,
             desk=True,
@@ -86,9 +91,10 @@ def serve(config: Config) -> int:
             os.close(files.read_only)
             return run_worker(seat, files, config)
 
-        switchboard = Switchboard(chores.whereabouts, chores.command_parked, chores.commands_refused)
+        switchboard = Switchboard(chores.whereabouts, chores.parking.command, chores.commands_refused)
         hooks = _hooks(chores, listeners, path)
         code = Arbiter(plan, listeners, worker_main, hooks, switchboard, _desk(config, files, hub)).run()
+        chores.parking.end_all()  # a call that was lost while the others were drained
         chores.set_state(layout.STOPPED, layout.ROW_FREE)
         chores.tell("service_stopped")
         return code
@@ -131,5 +137,6 @@ def _hooks(chores: Chores, listeners: tuple[socket.socket, ...], path: str) -> H
     def on_stopping() -> None:
         chores.set_state(layout.DRAINING, layout.ROW_DRAINING)
         chores.tell("service_stopping")
+        chores.parking.end_all()
 
     return Hooks(log=write_log, on_dead=on_dead, on_ready=on_ready, on_stopping=on_stopping, on_tick=chores.tick)

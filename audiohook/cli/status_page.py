@@ -68,8 +68,22 @@ def _streams(streams: list[dict[str, Any]]) -> list[str]:
         lines.append(
             f"{stream['stream'][:8]}  {stream['call'][:8]}  {stream['direction']:<9}  {state:<8} {stream['row']:>3}  "
             f"{stream['length_seconds']:>8.1f}  {stream['concealed_frames'] / rate:>7.2f} s  {gaps:>7.2f}  "
-            f"{stream['end_reason']}"
+            f"{_end(stream)}"
         )
     if len(streams) > MOST_STREAMS:
         lines.append(f"… and {len(streams) - MOST_STREAMS} older ones")
     return lines
+
+
+def _end(stream: dict[str, Any]) -> str:
+    """Return why a stream ended, and what became of its call; of a PARKED one why its peer left, and how it stands."""
+    notes = [stream["end_reason"]]
+    if stream["parked_seconds_left"] is not None:
+        notes.append(f"kept for {duration(int(stream['parked_seconds_left']))}")
+    if stream["expected_seconds_left"] is not None:
+        notes.append(f"expected within {duration(int(stream['expected_seconds_left']))}")
+    if stream["continued_by"] is not None:
+        notes.append(f"goes on in {stream['continued_by'][:8]}")
+    if stream["continues"] is not None:
+        notes.append(f"goes on from {stream['continues'][:8]}")
+    return ", ".join(filter(None, notes))

@@ -3,6 +3,7 @@
 - `message`: one message is one packet, whatever it holds. Any stream passes unchanged.
 - `fixed:N`: the messages are a byte stream of N-byte packets (a constant bit rate trunk), cut again at N whatever the
   messages' bounds. Any re-cutting of such a stream is restored exactly.
+- `self_delimited`: the messages are a byte stream of packets that say how long they are (`framing_self_delimited.py`).
 
 There is no policy that guesses: a glued or a cut packet is very often valid Opus, so a repair that guesses damages good
 audio. Pure; one object a stream; holds less than one packet.
@@ -10,6 +11,7 @@ audio. Pure; one object a stream; holds less than one packet.
 
 from typing import Protocol
 
+from audiohook.codec.framing_self_delimited import SelfDelimitedFraming
 from audiohook.codec.opus_packet import MAX_FRAME_BYTES
 
 
@@ -58,13 +60,16 @@ class FixedFraming:
 
 
 def framing_for(policy: str) -> Framing:
-    """Return a new framing of `policy`, `message` or `fixed:N` with 1 <= N <= 1275; raise ValueError for another.
+    """Return a new framing of `policy`: `message`, `self_delimited`, or `fixed:N` with 1 <= N <= 1275.
 
-    The configuration refuses such values long before, with file and key.
+    Raises ValueError for any other; the configuration refuses those long before, with file and key.
     """
     if policy == "message":
         return MessageFraming()
+    if policy == "self_delimited":
+        return SelfDelimitedFraming()
     name, colon, digits = policy.partition(":")
     if name == "fixed" and colon and digits.isascii() and digits.isdigit() and 1 <= int(digits) <= MAX_FRAME_BYTES:
         return FixedFraming(int(digits))
-    raise ValueError(f"framing {policy!r} is neither 'message' nor 'fixed:N' with 1 <= N <= {MAX_FRAME_BYTES}")
+    policies = f"'message', 'self_delimited' and 'fixed:N' with 1 <= N <= {MAX_FRAME_BYTES}"
+    raise ValueError(f"framing {policy!r} is none of {policies}")

@@ -17,7 +17,8 @@ MAX_PACKET_US = 120_000
 _SILK_US = (10_000, 20_000, 40_000, 60_000)
 _HYBRID_US = (10_000, 20_000)
 _CELT_US = (2_500, 5_000, 10_000, 20_000)
-_FRAME_US = _SILK_US * 3 + _HYBRID_US * 2 + _CELT_US * 4
+FRAME_US = _SILK_US * 3 + _HYBRID_US * 2 + _CELT_US * 4
+"""How long an Opus frame of each configuration lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class OpusPacket:
     @property
     def duration_us(self) -> int:
         """How long the packet lasts, in microseconds: 2,500 to 120,000."""
-        return _FRAME_US[self.config] * len(self.sizes)
+        return FRAME_US[self.config] * len(self.sizes)
 
     def frames(self, rate_hz: int) -> int:
         """Return how many frames the packet decodes to at `rate_hz` (8, 12, 16, 24 or 48 kHz: no remainder)."""
@@ -72,12 +73,12 @@ def _counted(packet: bytes) -> tuple[tuple[int, ...] | None, int]:
     if len(packet) < 2:
         return None, 0
     count = packet[1] & 0x3F
-    if count == 0 or count * _FRAME_US[packet[0] >> 3] > MAX_PACKET_US:  # R5
+    if count == 0 or count * FRAME_US[packet[0] >> 3] > MAX_PACKET_US:  # R5
         return None, 0
     at = 2
     padding = 0
     if packet[1] & 0x40:
-        measured = _padding(packet, at)
+        measured = read_padding(packet, at)
         if measured is None:
             return None, 0
         at, padding = measured
@@ -89,8 +90,8 @@ def _counted(packet: bytes) -> tuple[tuple[int, ...] | None, int]:
     return ((rest // count,) * count if rest % count == 0 else None), padding  # R6
 
 
-def _padding(packet: bytes, at: int) -> tuple[int, int] | None:
-    """Return the place behind the padding's length and that length; 255 means 254 and another byte."""
+def read_padding(packet: bytes, at: int) -> tuple[int, int] | None:
+    """Return the place behind the padding's length and that length; 255 means 254 and another byte. None: cut off."""
     padding = 0
     while at < len(packet):
         value = packet[at]
@@ -101,20 +102,25 @@ def _padding(packet: bytes, at: int) -> tuple[int, int] | None:
     return None
 
 
+def read_size(packet: bytes, at: int, end: int) -> tuple[int, int] | None:
+    """Return the place behind an Opus frame's length and that length (section 3.2.1: 0 to 1275). None: cut off."""
+    if at >= end:
+        return None
+    size = packet[at]
+    if size < 252:
+        return at + 1, size
+    return None if at + 1 >= end else (at + 2, size + 4 * packet[at + 1])
+
+
 def _explicit_sizes(packet: bytes, at: int, count: int, available: int) -> tuple[int, ...] | None:
     """Read `count` - 1 lengths at `at`; the last Opus frame is the rest of `available` (lengths included)."""
     sizes = []
     end = at + available
     for _ in range(count - 1):
-        if at >= end:
+        read = read_size(packet, at, end)
+        if read is None:
             return None
-        size = packet[at]
-        at += 1
-        if size >= 252:  # section 3.2.1: two bytes
-            if at >= end:
-                return None
-            size += 4 * packet[at]
-            at += 1
+        at, size = read
         sizes.append(size)
     last = end - at - sum(sizes)
     return None if last < 0 else (*sizes, last)

@@ -22,10 +22,15 @@ _URL_PATH = re.compile(r'/[!"$->@-~]*')  # visible ASCII but ? and #
 
 
 def check_framing(file: str, key: str, framing: str) -> None:
-    """Refuse what is neither "message" nor "fixed:N"."""
+    """Refuse what is none of "message", "self_delimited" and "fixed:N"."""
+    if framing in ("message", "self_delimited"):
+        return
     match = _FIXED.fullmatch(framing)
-    if framing != "message" and (match is None or int(match[1]) > LARGEST_FIXED_PACKET_BYTES):
-        remedy = f'must be "message" or "fixed:N" with N from 1 to {LARGEST_FIXED_PACKET_BYTES}, such as "fixed:160"'
+    if match is None or int(match[1]) > LARGEST_FIXED_PACKET_BYTES:
+        remedy = (
+            'must be "message", "self_delimited", or "fixed:N" with N from 1 to '
+            f'{LARGEST_FIXED_PACKET_BYTES}, such as "fixed:160"'
+        )
         raise refused(file, key, framing, remedy)
 
 

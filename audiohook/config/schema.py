@@ -24,6 +24,7 @@ HUB_PATH_BYTES = 107
 
 _DAY_S = 86_400
 _HOUR_MS = 3_600_000
+_HOUR_S = 3600
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -230,8 +231,9 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         meta(
             "none",
             'How messages become packets: "message" takes each message as one packet, "fixed:N" cuts their bytes into '
-            f"packets of N (1 to {LARGEST_FIXED_PACKET_BYTES}) whatever the messages' bounds, and conceals what is "
-            "left at the close.",
+            f"packets of N (1 to {LARGEST_FIXED_PACKET_BYTES}; the event looks_recut names the one that a stream "
+            'needs), "self_delimited" where the packets say that they end (RFC 6716 appendix B), both whatever the '
+            "messages' bounds, and what is left at the close is concealed.",
         ),
     ] = "message"
     max_message_bytes: Annotated[
@@ -271,6 +273,25 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             _HOUR_MS,
         ),
     ] = 10_000
+    reconnect_seconds: Annotated[
+        float,
+        meta(
+            "seconds",
+            "How long a stream whose connection ended abnormally is kept for its peer's return; 0 ends it at once.",
+            0,
+            _HOUR_S,
+        ),
+    ] = 15.0
+    hold_ttl_seconds: Annotated[
+        float,
+        meta(
+            "seconds",
+            "How long a stream whose peer left for a hold is kept, unless the call's end is told before; 0 ends it at "
+            "once.",
+            0,
+            24 * _HOUR_S,
+        ),
+    ] = 3600.0
     paths: Annotated[
         dict[str, ContextPath],
         meta(

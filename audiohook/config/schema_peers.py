@@ -42,7 +42,7 @@ class AudioHook2(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         meta("none", "Whether a session starts paused, until somebody resumes it."),
     ] = False
     supported_languages: Annotated[
-        list[str],
+        list[Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}\Z")]],
         _list("Language codes that are listed when the peer asks for them.", 64),
     ] = []
     open_seconds: Annotated[

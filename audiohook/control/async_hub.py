@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from audiohook.control.attachment import Attachment, Where, find_hub
 from audiohook.control.desk_client import DeskClient
@@ -19,10 +19,11 @@ from audiohook.control.desk_thread import DeskThread
 from audiohook.control.waiting_thread import WaitingThread
 from audiohook.memory.arena import Arena
 from audiohook.memory.block import Block
+from audiohook.memory.following import Following
 from audiohook.memory.options import BlockOptions, OnOverrun
 from audiohook.memory.place import Gaps, Start
 from audiohook.memory.resampled import Dtype
-from audiohook.memory.stream import StreamView
+from audiohook.memory.view import StreamView
 from audiohook.memory.waiting import Pause
 from audiohook.units import NS_PER_MS
 
@@ -80,9 +81,12 @@ class AsyncStream(StreamView):
     def __init__(
         self, arena: Arena, slot: int, card: dict[str, Any], desk: DeskClient, threads: tuple[WaitingThread, DeskThread]
     ) -> None:
-        super().__init__(arena, slot, card, desk)
+        super().__init__(arena, slot, card)
         self._desk = desk
-        self._waiting, self._asking = threads
+        self._threads = self._waiting, self._asking = threads
+
+    def _related(self, card: dict[str, Any]) -> Self:
+        return type(self)(self._arena, card["slot"], card, self._desk, self._threads)
 
     def blocks(
         self,
@@ -97,21 +101,27 @@ class AsyncStream(StreamView):
     ) -> AsyncIterator[Block]:
         """Yield the stream's audio as `Stream.blocks` does."""
         options = BlockOptions(frames, start, gaps, copy, rate, dtype)
-        return self._blocks(self.reading(options, on_overrun))
+        return self._blocks(Following(self, options, on_overrun))
 
-    async def _blocks(self, steps: Iterator[Block | Pause]) -> AsyncIterator[Block]:
-        key = (self.slot, self.epoch)
+    async def _blocks(self, following: Following[Self]) -> AsyncIterator[Block]:
+        key = following.key
         self._asking.want(key)
+
+        async def rest(pause: Pause) -> None:
+            nonlocal key
+            if key != following.key:  # the watch goes with the loop from one stream to the next
+                self._asking.release(self._desk, key)
+                key = following.key
+                self._asking.want(key)
+            watched = pause.commit is not None and self._asking.watched(self._desk, key)
+            await self._waiting.wait(pause.words(watched=watched), pause.timeout_ns)
+
         try:
-            async with aclosing(awaited(steps, self._rest)) as blocks:
+            async with aclosing(awaited(following.steps(), rest)) as blocks:
                 async for block in blocks:
                     yield block
         finally:
             self._asking.release(self._desk, key)
-
-    async def _rest(self, pause: Pause) -> None:
-        watched = pause.commit is not None and self._asking.watched(self._desk, (self.slot, self.epoch))
-        await self._waiting.wait(pause.words(watched=watched), pause.timeout_ns)
 
 
 class AsyncHub(Attachment[AsyncStream]):

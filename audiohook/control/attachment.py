@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic
 
 from audiohook.config.paths import default_hub_path
-from audiohook.control.census import AnyStream, Census
+from audiohook.control.census import AnyStream, Census, Chains, heads
 from audiohook.control.desk_client import DeskClient
 from audiohook.control.many import ManyStreams
 from audiohook.errors import AmbiguousStream, HubUnavailable, NoSuchStream, WriterGone
@@ -23,7 +23,7 @@ from audiohook.memory.arena import Arena
 from audiohook.memory.block import Block
 from audiohook.memory.event_ring import EventReader
 from audiohook.memory.options import BlockOptions
-from audiohook.memory.stream import WRITER_GONE_NS, StreamView
+from audiohook.memory.view import WRITER_GONE_NS, StreamView
 from audiohook.memory.waiting import Bells, Pause, Word, stream_signature
 from audiohook.units import NS_PER_S
 
@@ -92,15 +92,16 @@ class Attachment(ABC, Generic[AnyStream]):
         """Return the one stream that matches: `call_id`, `direction`, `stream_id` (any unique start of it), or any
         other text of a card.
 
-        Live streams come first; one that ended is found while it can still be read. Raises NoSuchStream,
-        AmbiguousStream, or TypeError for a name that no card has.
+        Live streams come first, PARKED ones among them; one that ended is found while it can still be read, and of a
+        call that came back the first, since its `blocks()` are those of all. Raises NoSuchStream, AmbiguousStream, or
+        TypeError for a name that no card has.
         """
         unknown = set(match) - set(layout.CARD.names or ())
         if unknown or not match:
             raise TypeError(f"open() takes texts of a stream's card, not {', '.join(sorted(unknown)) or 'nothing'}")
         found = [stream for stream in self._census().look() if matches(stream, match)]
-        live = [stream for stream in found if not stream.over]
-        candidates = live or found
+        # One that returns is there for an instant before the card of the one that it continues says that it has ended.
+        candidates = heads(stream for stream in found if not stream.over) or heads(found)
         wanted = ", ".join(f"{name}={value!r}" for name, value in match.items())
         if not candidates:
             raise NoSuchStream(f"no stream with {wanted}")
@@ -118,10 +119,10 @@ class Attachment(ABC, Generic[AnyStream]):
 
     def _stream_steps(self, *, follow: bool, ended: bool) -> Iterator[AnyStream | Pause]:
         seen: dict[int, int] = {}  # slot to epoch: bounded, however long this follows
-        census = self._census()
+        census, chains = self._census(), Chains()
         for stream in census.look():
             seen[stream.slot] = stream.epoch
-            if ended or not stream.over:
+            if (ended or not stream.over) and (not follow or chains.begins(stream)):
                 yield stream
         signature = -1
         while follow and self._following:
@@ -134,7 +135,8 @@ class Attachment(ABC, Generic[AnyStream]):
             for stream in census.look():
                 if seen.get(stream.slot) != stream.epoch:
                     seen[stream.slot] = stream.epoch
-                    yield stream
+                    if chains.begins(stream):
+                        yield stream
 
     def _block_steps(
         self, options: BlockOptions, *, ended: bool, ends: bool, where: Where[AnyStream] | None

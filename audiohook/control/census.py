@@ -3,7 +3,7 @@
 Knows no desk and no kind of stream: how one is made of a slot and its card is passed in. Waits for nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -11,9 +11,32 @@ import numpy as np
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.cards import read_card
-from audiohook.memory.stream import StreamView
+from audiohook.memory.view import StreamView
 
 AnyStream = TypeVar("AnyStream", bound=StreamView)
+
+
+class Chains:
+    """Which streams are heard already by whoever was given the one that they go on from, and reads its `blocks()`."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, int] = {}  # slot to epoch: bounded, however many streams there are
+
+    def begins(self, stream: StreamView) -> bool:
+        """Note that a stream is about to be given out; return whether it should be. Ask in the order of their openings.
+
+        Not if it is the return of one that was: two loops would read the same call.
+        """
+        slot, epoch = stream.continues_key
+        heard = stream.returned and self._heard.get(slot) == epoch
+        self._heard[stream.slot] = stream.epoch
+        return not heard
+
+
+def heads(streams: Iterable[AnyStream]) -> list[AnyStream]:
+    """Return the streams, in the order of their openings, that are not the return of another of them."""
+    chains = Chains()
+    return [stream for stream in streams if chains.begins(stream)]
 
 
 class Census(Generic[AnyStream]):

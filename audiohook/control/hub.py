@@ -44,10 +44,11 @@ class Hub(Attachment[Stream]):
         self._desk.close()
 
     def streams(self, *, follow: bool = False, ended: bool = False) -> Iterator[Stream]:
-        """Yield the streams that are live now, with `ended` also those that ended and can still be read.
+        """Yield the streams that are live or PARKED now, with `ended` also those that ended and can still be read.
 
         With `follow` goes on with each stream as it begins, until the hub is closed; one that was over before it was
-        seen is still yielded.
+        seen is still yielded. The return of a stream that has been yielded is not: `blocks()` of that one goes on into
+        it. Without `follow` every stream is listed, also one that is the return of another.
         """
         return rested(self._stream_steps(follow=follow, ended=ended), Pause.rest)
 
@@ -98,6 +99,7 @@ class Hub(Attachment[Stream]):
 
         `start` is for the streams that are there now; those that begin later are read from their first frame. A stream
         that this loop falls behind on goes on at the oldest frame still there; `stream.lost_frames` says what it lost.
+        A peer that comes back has a stream of its own here, whose frames count on; `continues` is the one before it.
         `gaps`, `copy`, `rate` and `dtype` as for `Stream.blocks`.
         `ended`: also the streams that had ended before, as far as they can still be read.
         `ends`: yield `(stream, None)` once behind the last block of each stream, also of one that had no audio.

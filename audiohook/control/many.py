@@ -1,6 +1,7 @@
 """Many streams in one reader's loop: whose commit has moved, by one NumPy gather instead of a look at each.
 
-Waits for nothing (the hub does). One `Place` a stream; a stream is dropped when it is over and read to its end.
+Waits for nothing (the hub does). One `Place` a stream; a stream is dropped when it is over and read to its end. A peer
+that comes back is another stream here, found like any other.
 """
 
 from collections.abc import Iterator
@@ -48,10 +49,10 @@ class ManyStreams(Generic[AnyStream]):
 
     def add(self, stream: AnyStream, start: Start) -> bool:
         """Take a stream in; return whether there still is anything of it."""
+        options, rate_hz = self._options.starting(start), stream.sample_rate
         try:
-            place, converter = self._options.starting(start).begin(
-                stream.timeline, stream.cutter(), stream.sample_rate, len(stream.channel_names)
-            )
+            converter = options.converter(stream.timeline, rate_hz, stream.channels)
+            place = options.place(stream.timeline, stream.cutter(), rate_hz, converter)
         except Overrun:
             return False
         self._read[stream.slot] = _Read(stream, place, converter)
@@ -85,7 +86,8 @@ class ManyStreams(Generic[AnyStream]):
         while True:
             over = over or stream.over
             try:
-                block = place.next_block(over=over)
+                # Nothing is added to a PARKED one: what is there of a last block is handed out, and no end yet.
+                block = place.next_block(over=over or stream.parked)
             except Overrun as overrun:
                 stream.lost_frames += overrun.lost_frames
                 if overrun.next_frame is None:

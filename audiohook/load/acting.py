@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from audiohook.codec import pcmu
+from audiohook.codec.framing_self_delimited import self_delimited
 from audiohook.codec.opus import OpusEncoder
 from audiohook.load import scenario as steps
 from audiohook.load.check import Samples
@@ -84,7 +85,7 @@ class Actor:
         self._client: AudioHook2Client | None = None
         self._session_id = ""
         self._heard = 0
-        self._context = ContextAudio(speech, scenario.packet_bytes)
+        self._context = ContextAudio(speech, scenario.packet_bytes, scenario.self_delimited)
 
     def perform(self) -> Record:
         """Carry out all steps, until the server ends the call."""
@@ -319,9 +320,10 @@ class ContextAudio:
 
     message_ns = OPUS_FRAMES * NS_PER_S // OPUS_RATE_HZ
 
-    def __init__(self, speech: Samples, packet_bytes: int) -> None:
+    def __init__(self, speech: Samples, packet_bytes: int, delimit: bool = False) -> None:
         self._speech = speech[:, 0].repeat(2)
         self._packet_bytes = packet_bytes
+        self._delimit = delimit
         self._place = 0
         self._encoder: OpusEncoder | None = None
         self._cuts = random.Random(packet_bytes)
@@ -334,11 +336,12 @@ class ContextAudio:
     def messages(self, seconds: float, *, recut: bool) -> list[tuple[Sequence[bytes], bytes]]:
         """Return the messages of so much audio, each with the packets that are complete with it."""
         packets = [self._next() for _ in range(round(seconds * OPUS_RATE_HZ) // OPUS_FRAMES)]
+        sent = [self_delimited(packet) for packet in packets] if self._delimit else packets
         if not recut:
-            return [((packet,), packet) for packet in packets]
-        whole = b"".join(packets)
+            return [((packet,), message) for packet, message in zip(packets, sent, strict=True)]
+        whole = b"".join(sent)
         cuts = sorted({0, len(whole), *self._cuts.sample(range(1, len(whole)), len(packets) - 1)})
-        ends = list(accumulate(map(len, packets)))
+        ends = list(accumulate(map(len, sent)))
         return [
             ([packet for packet, end in zip(packets, ends, strict=True) if low < end <= high], whole[low:high])
             for low, high in pairwise(cuts)

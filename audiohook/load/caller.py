@@ -15,7 +15,9 @@ from heapq import heapify, heappop, heappush, heapreplace
 from selectors import EVENT_READ, DefaultSelector
 
 from audiohook.load.credentials import Credentials
-from audiohook.load.dialogue import Figures, dialogue_for
+from audiohook.load.dialogue import Dialogue, Figures, dialogue_for
+from audiohook.load.faults.faulty import FaultyCall
+from audiohook.load.faults.kinds import CLASSES
 from audiohook.load.placed import PlacedCall, State
 from audiohook.load.plan import Plan
 from audiohook.load.reports import CallerReport
@@ -60,18 +62,17 @@ class Caller:
         self._report = CallerReport(process)
         self._reporter = reporter
         self._figures = Figures()
-        self._calls = [
-            PlacedCall(
-                planned,
-                dialogue_for(planned, credentials, self._figures),
-                scripts[planned.dialect].frames_of(planned.index, plan.seed),
-                target,
-                address,
-                self._selector,
-                sent_times.column(planned.index),
-            )
-            for planned in plan.of_process(process)
-        ]
+        self._calls: list[PlacedCall] = []
+        dialogues: dict[int, Dialogue] = {}
+        for place, planned in enumerate(plan.of_process(process)):
+            index, fault = planned.index, plan.faults.get(planned.index)
+            former = dialogues.get(fault.former) if fault is not None else None
+            dialogues[index] = dialogue_for(planned, credentials, self._figures, former)
+            frames = scripts[planned.dialect].frames_of(index, plan.seed)
+            kind = PlacedCall if fault is None else CLASSES[fault.kind]
+            call = kind(planned, dialogues[index], frames, target, address, self._selector, sent_times.column(index))
+            call.place = place
+            self._calls.append(call)
         self._pending = set(self._calls)
         self._agenda: list[tuple[int, int]] = []
         """A heap of (when, which call): the connect of a NEW call, the next packet of an OPEN one."""
@@ -82,6 +83,9 @@ class Caller:
         self._epoch_ns = epoch_ns
         self._agenda = [(epoch_ns + call.planned.connect_ns, place) for place, call in enumerate(self._calls)]
         heapify(self._agenda)
+        for call in self._calls:
+            if isinstance(call, FaultyCall):
+                call.arm(self._plan.faults[call.planned.index], epoch_ns)
         # What exists now lives to the end; a full collection over 20,000 calls would cost tens of milliseconds.
         gc.freeze()
         report_due_ns = look_due_ns = epoch_ns
@@ -149,7 +153,7 @@ class Caller:
         """The call has just been opened: its first packet is due at the next instant of its phase."""
         call.scheduled = True
         first_ns = call.planned.first_due_ns(now_ns - self._epoch_ns)
-        heappush(self._agenda, (self._epoch_ns + first_ns, call.planned.index // self._plan.processes))
+        heappush(self._agenda, (self._epoch_ns + first_ns, call.place))
 
     def _stop(self, now_ns: int) -> None:
         """The parent has closed the lifeline, or is gone: end every call."""

@@ -23,6 +23,9 @@ Samples = npt.NDArray[np.int16]
 NOT_SENT = frozenset({"paused", "discarded"})
 """Causes of gaps that the client has announced: no packet was sent for them, so none is left out."""
 
+AWAY = NOT_SENT | {"lost"}
+"""The same for a stream that continues another: its peer was away between the two, and sent nothing."""
+
 CHUNK_FRAMES = 8000
 """Frames compared at once, so that a block of any length needs no more memory than this."""
 
@@ -88,9 +91,19 @@ class ExpectedPcm:
 class StreamCheck:
     """One stream's comparison. `next_frame` is how far its timeline has been accounted for."""
 
-    def __init__(self, verdict: StreamVerdict, expected: ExpectedPcm) -> None:
+    def __init__(
+        self,
+        verdict: StreamVerdict,
+        expected: ExpectedPcm,
+        *,
+        first_frame: int = 0,
+        not_sent: frozenset[str] = NOT_SENT,
+    ) -> None:
+        """`first_frame` is where the timeline begins; no packet is left out for a gap whose cause is in `not_sent`."""
         self.verdict = verdict
-        self.next_frame = 0
+        self.next_frame = first_frame
+        self._first_frame = first_frame
+        self._not_sent = not_sent
         self._expected = expected
 
     def on_block(self, first_frame: int, samples: Samples, gaps: Sequence[Gap] = ()) -> None:
@@ -123,12 +136,12 @@ class StreamCheck:
 
     def finish(self, sent_frames: int) -> None:
         """The stream has been read to its end: what is short of `sent_frames` will never come."""
-        self.verdict.missing_tail = max(0, sent_frames + self.verdict.not_sent - self.next_frame)
+        self.verdict.missing_tail = max(0, sent_frames + self.verdict.not_sent - self.verdict.length)
 
     def _leave_out(self, frames: int, cause: str) -> None:
         counts = self.verdict.gap_frames
         counts[cause] = counts.get(cause, 0) + frames
-        if cause in NOT_SENT:
+        if cause in self._not_sent:
             self.verdict.not_sent += frames
         else:
             self._expected.leave_out(frames)
@@ -150,4 +163,4 @@ class StreamCheck:
 
     def _advance(self, frames: int) -> None:
         self.next_frame += frames
-        self.verdict.length = self.next_frame
+        self.verdict.length = self.next_frame - self._first_frame

@@ -128,9 +128,17 @@ class AudioHook2Dialogue:
     close_code: int | None = None
     """Genesys closes without a status."""
 
-    def __init__(self, call: PlannedCall, credentials: Credentials, figures: Figures) -> None:
+    def __init__(
+        self,
+        call: PlannedCall,
+        credentials: Credentials,
+        figures: Figures,
+        former: "AudioHook2Dialogue | None" = None,
+    ) -> None:
+        """`former` is the dialogue of the session that this one continues, from where that one's audio has ended."""
         self.texts: list[str] = []
         self.open_ns = 0
+        self._former = former
         self._call = call
         self._credentials = credentials
         self._figures = figures
@@ -183,8 +191,19 @@ class AudioHook2Dialogue:
 
     def begin(self, now_ns: int) -> None:
         self._begun_ns = now_ns
-        self._client = AudioHook2Client(self._caller, now_ns)
+        former = self._former._client if self._former is not None else None
+        if self._former is None or former is None or not former.opened:
+            self._client = AudioHook2Client(self._caller, now_ns)
+        else:
+            continued = audiohook2_messages.ContinuedSession(self._former._call.session_id, 1, former.seq)
+            self._client = AudioHook2Client(
+                self._caller, now_ns, continued=(continued,), first_frames=former.position_frames
+            )
         self.texts = self._client.texts
+
+    def say(self, kind: type[audiohook2_messages.ClientMessage]) -> None:
+        """Say something that has no parameters."""
+        self._spoken().say(kind)
 
     def audio_sent(self) -> None:
         self._spoken().audio_sent(self._frames)
@@ -226,8 +245,10 @@ class AudioHook2Dialogue:
         self._faults_told = len(self._spoken().faults)
 
 
-def dialogue_for(call: PlannedCall, credentials: Credentials, figures: Figures) -> Dialogue:
-    """Return what a call has to say."""
+def dialogue_for(
+    call: PlannedCall, credentials: Credentials, figures: Figures, former: Dialogue | None = None
+) -> Dialogue:
+    """Return what a call has to say; `former` is the dialogue of the connection that it comes back for, if any."""
     if call.dialect == CONTEXT:
         return ContextDialogue(call, credentials)
-    return AudioHook2Dialogue(call, credentials, figures)
+    return AudioHook2Dialogue(call, credentials, figures, former if isinstance(former, AudioHook2Dialogue) else None)

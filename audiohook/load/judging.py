@@ -1,27 +1,31 @@
 """Whether what a scenario's streams have in the shared memory, and what the server said, is what the file expects.
 
-Every frame of every stream is accounted for: it is in a gap whose cause is expected, or equal to what was sent for this
-instant of media time. Returned are sentences, one for each thing that is not so.
+A scenario is one call and may have several streams, one after another, as its connection came back. Every frame of each
+is accounted for: it is in a gap whose cause is expected, or equal to what was sent for it (`wanted.py`). Where a stream
+is to continue the one before, both must say so, and the new one must begin at the frame at which the old one ended,
+with the gap, if there is one, first. Returned are sentences, one for each thing that is not so.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import audiohook
-from audiohook.codec import pcmu
-from audiohook.codec.opus import OpusDecoder
-from audiohook.load.acting import Connection, Record, expected_frames
+from audiohook.errors import ReaderError
+from audiohook.load.acting import Connection, Record
 from audiohook.load.check import Samples
 from audiohook.load.scenario import Expect, Scenario
+from audiohook.load.wanted import Wanted, wanted_of
 from audiohook.units import NS_PER_S
 
 OVER_WITHIN_NS = 10 * NS_PER_S
-BLOCK_FRAMES = 4000
-SENT_CAUSES = ("masked",)
-"""Gaps in place of audio that was sent."""
+READ_SECONDS = 600
+"""More than a scenario has; what is older than the daemon's ring is missed and told."""
+
+CHUNK_FRAMES = 4000
+OF_SENT = frozenset({"masked", "held", "dropped"})
+"""Causes of gaps in place of audio that was sent, unless a clock has measured them."""
 
 
 def judge(scenario: Scenario, record: Record, hub: audiohook.Hub, speech: Samples) -> list[str]:
@@ -41,10 +45,11 @@ def judge(scenario: Scenario, record: Record, hub: audiohook.Hub, speech: Sample
         wrong += _compare(stream, connection, speech, gaps)
     rate_hz = streams[-1].sample_rate if streams else 1
     wrong += _gaps({cause: frames / rate_hz for cause, frames in gaps.items()}, expect)
+    wrong += _continuing(streams, expect.continues)
     if streams:
         wrong += _differs("end of the stream", streams[-1].end_reason, expect.end_reason)
-        if expect.continues and not _continue(streams):
-            wrong.append("the last stream does not continue the one before, without overlap")
+        state = streams[-1].state
+        wrong += _differs("the last stream", state, "PARKED" if expect.parked else "ENDED")
     return wrong
 
 
@@ -53,61 +58,68 @@ def _differs(what: str, found: object, wanted: object) -> list[str]:
 
 
 def _streams(hub: audiohook.Hub, participant_id: str, count: int) -> list[audiohook.Stream]:
-    """Return the call's streams in the order of their beginnings, all of them over if they end in time."""
+    """Return the call's streams in the order of their beginnings, to which nothing is added any more, if in time."""
     give_up_ns = time.monotonic_ns() + OVER_WITHIN_NS
     while True:
         found = [stream for stream in hub.streams(ended=True) if stream.participant_id == participant_id]
-        if (len(found) >= count and all(stream.over for stream in found)) or time.monotonic_ns() > give_up_ns:
+        if (len(found) >= count and all(map(_settled, found))) or time.monotonic_ns() > give_up_ns:
             return sorted(found, key=lambda stream: stream.opened_monotonic_ns)
         time.sleep(0.02)
 
 
+def _settled(stream: audiohook.Stream) -> bool:
+    """A PARKED stream, too, gets nothing more: who comes back for it gets another."""
+    return stream.over or stream.state == "PARKED"
+
+
+# ------------------------------------------------------------------------------------------------ audio
+
+
 def _compare(stream: audiohook.Stream, connection: Connection, speech: Samples, gaps: Counter[str]) -> Iterator[str]:
-    if not stream.over:
+    """Compare a stream with what its connection has sent, and add its gaps up."""
+    if not _settled(stream):
         yield "a stream did not end"
         return
-    decoded = _decoded(connection.packets, stream.sample_rate)
-    equal = different = of_sent = 0
-    next_frame = -1
-    for block in stream.blocks(BLOCK_FRAMES, start="oldest", on_overrun="skip"):
-        frames = len(block.samples)
-        if next_frame not in (-1, block.first_frame):
-            yield f"{block.first_frame - next_frame} frames were lost by the reader: the ring is shorter than the audio"
-        next_frame = block.first_frame + frames
-        audio = np.ones(frames, bool)
-        for gap in block.gaps:
-            low, high = (max(0, edge - block.first_frame) for edge in (gap.first_frame, gap.first_frame + gap.frames))
-            audio[low:high] = False
-            gap_frames = min(high, frames) - low
-            gaps[gap.cause] += gap_frames
-            of_sent += gap_frames if gap.cause in SENT_CAUSES else 0
-        if stream.codec == "opus":
-            wanted = decoded[block.first_frame : block.first_frame + frames]
-            wanted = np.concatenate([wanted, np.zeros((frames - len(wanted), 1), np.int16)])
-        else:
-            wanted = _through_pcmu(expected_frames(speech, block.first_frame, frames))
-        same = (block.samples == wanted).all(axis=1)
-        equal += int((same & audio).sum())
-        different += int((~same & audio).sum())
+    try:
+        # At once, and not in a loop of blocks: that would wait for the next one of a PARKED stream.
+        block = stream.latest(READ_SECONDS)
+    except ReaderError as error:
+        yield f"a stream cannot be read: {error}"
+        return
+    missed = stream.totals.length - len(block.samples)
+    if missed:
+        yield f"{missed} frames were lost by the reader: the ring is shorter than the audio"
+    wanted = wanted_of(stream, connection, speech)
+    heard, different = _heard(block, wanted, gaps)
     if different:
         yield f"{different} frames differ from what was sent"
-    sent = connection.sent_frames or len(decoded)
-    if equal + different + of_sent != sent:
-        yield f"{sent} frames were sent, {equal + different + of_sent} are in the memory"
+    if heard != wanted.sent_frames:
+        yield f"{wanted.sent_frames} frames were sent, {heard} are in the memory"
 
 
-def _through_pcmu(samples: Samples) -> Samples:
-    heard: Samples = pcmu.DECODED[np.frombuffer(pcmu.encode(samples), np.uint8)].reshape(samples.shape)
-    return heard
+def _heard(block: audiohook.Block, wanted: Wanted, gaps: Counter[str]) -> tuple[int, int]:
+    """Return how many frames of a block are of what was sent, and how many of these differ from it."""
+    heard = different = 0
+    place = block.first_frame
+    for gap in block.gaps:
+        different += _different(block, wanted, place, gap.first_frame)
+        heard += gap.first_frame - place
+        gaps[gap.cause] += gap.frames
+        if gap.cause in OF_SENT and not gap.measured:
+            heard += gap.frames
+            wanted.pass_over(gap)
+        place = gap.first_frame + gap.frames
+    end = block.first_frame + len(block.samples)
+    return heard + end - place, different + _different(block, wanted, place, end)
 
 
-def _decoded(packets: list[bytes], rate_hz: int) -> Samples:
-    decoder = OpusDecoder(rate_hz, 1)
-    room = np.zeros(decoder.bound_frames, np.int16)
-    parts = [room[:0].copy()]
-    for packet in packets:
-        parts.append(room[: decoder.decode_into(packet, room.ctypes.data)].copy())
-    return np.concatenate(parts)[:, np.newaxis]
+def _different(block: audiohook.Block, wanted: Wanted, first_frame: int, end_frame: int) -> int:
+    different = 0
+    for place in range(first_frame, end_frame, CHUNK_FRAMES):
+        frames = min(CHUNK_FRAMES, end_frame - place)
+        at = place - block.first_frame
+        different += int((block.samples[at : at + frames] != wanted.take(place, frames)).any(axis=1).sum())
+    return different
 
 
 def _gaps(seconds: dict[str, float], expect: Expect) -> Iterator[str]:
@@ -120,11 +132,23 @@ def _gaps(seconds: dict[str, float], expect: Expect) -> Iterator[str]:
             yield f"gaps: {cause} {found:g} s; expected {expect.gaps.get(cause, 0):g} s"
 
 
-def _continue(streams: list[audiohook.Stream]) -> bool:
-    if len(streams) < 2:
-        return False
-    old, new = streams[-2:]
-    card = new.card()
-    first = next(iter(new.blocks(1, start="oldest")), None)
-    tied = (card["continues_slot"], card["continues_epoch"]) == (old.slot, old.epoch)
-    return tied and first is not None and first.first_frame == old.totals.length
+# ------------------------------------------------------------------------------------------------ streams in order
+
+
+def _continuing(streams: Sequence[audiohook.Stream], expected: bool) -> Iterator[str]:
+    """Say where a stream does not continue the one before, or does and should not."""
+    if expected and len(streams) < 2:
+        yield "the last stream does not continue the one before: there is one at most"
+    for number, (old, new) in enumerate(pairwise(streams), 2):
+        cards = old.card(), new.card()
+        tied = (cards[1]["continues_slot"], cards[1]["continues_epoch"]) == (old.slot, old.epoch)
+        if tied != expected:
+            yield f"stream {number} {'continues' if tied else 'does not continue'} the one before"
+            continue
+        if not expected:
+            continue
+        if (cards[0]["continued_by_slot"], cards[0]["continued_by_epoch"]) != (new.slot, new.epoch):
+            yield f"stream {number - 1} does not say that stream {number} continues it"
+        end = cards[0]["media_base"] + old.totals.length
+        if cards[1]["media_base"] != end:
+            yield f"stream {number} begins at frame {cards[1]['media_base']}; the one before ended at {end}"

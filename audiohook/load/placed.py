@@ -17,7 +17,7 @@ import secrets
 import socket
 from base64 import b64encode
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 
@@ -29,7 +29,7 @@ from audiohook.load.target import Target
 from audiohook.session.audiohook2_client import OPEN_WAIT_NS
 from audiohook.units import NEVER_NS, NS_PER_S
 from audiohook.wire.client import UpgradeAnswer, UpgradeReader, upgrade_request
-from audiohook.wire.frames import CloseReceived, Failed, Ping, WebSocket
+from audiohook.wire.frames import CloseReceived, Failed, Ping, Pong, WebSocket
 
 OPEN_WITHIN_NS = 15 * NS_PER_S
 """From connect to the answer to the upgrade. A daemon answers in milliseconds; 1,000 at once within 2 s."""
@@ -65,8 +65,13 @@ class PlacedCall:
 
     `outcome` is None until it is DONE; `deadline_ns` is when the state it is in has lasted too long; `offered` packets
     were given to `send_packet`, `stalled` of them found no room in the kernel; `scheduled` is the caller's note that it
-    sends this call's packets.
+    sends this call's packets, `place` that of where it keeps it.
+
+    The calls of `faults/` are of this class and do some things otherwise; what they may rely on has one underscore.
     """
+
+    _send: Callable[[bytes | memoryview], int]
+    """The socket's own, once there is one."""
 
     def __init__(
         self,
@@ -83,6 +88,7 @@ class PlacedCall:
         self.state = State.NEW
         self.deadline_ns = NEVER_NS
         self.scheduled = False
+        self.place = 0
         self.offered = 0
         self.offered_bytes = 0
         self.stalled = 0
@@ -127,6 +133,7 @@ class PlacedCall:
         except OSError as error:
             self._finish("connect_failed", _name(error.errno))
             return
+        self._send = self._socket.send
         code = self._socket.connect_ex(self._address[1])
         if code not in (0, errno.EINPROGRESS):
             self._finish("connect_failed", _name(code))
@@ -153,9 +160,8 @@ class PlacedCall:
             self.stalled += 1
             self._waiting.append(Waiting(frame, packet=True))
             return
-        assert self._socket is not None
         try:
-            taken = self._socket.send(frame)
+            taken = self._send(frame)
         except BlockingIOError:
             taken = 0
         except OSError as error:
@@ -215,14 +221,17 @@ class PlacedCall:
         headers = self._dialogue.headers(self._target)
         key = b64encode(secrets.token_bytes(16)).decode("ascii")
         self._upgrade = UpgradeReader(key)
-        self._send_control(upgrade_request(self._target.path, self._target.authority, headers, key))
+        self._send_request(upgrade_request(self._target.path, self._target.authority, headers, key))
+
+    def _send_request(self, request: bytes) -> None:
+        self._send_control(request)
 
     def _on_room(self, now_ns: int) -> None:
         assert self._socket is not None
         while self._waiting:
             head = self._waiting[0]
             try:
-                taken = self._socket.send(head.bytes_left)
+                taken = self._send(head.bytes_left)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -269,8 +278,13 @@ class PlacedCall:
                 self._follow(now_ns)
             elif isinstance(message, bytes):
                 self._dialogue.receive_audio()
+            elif isinstance(message, Pong):
+                self._on_pong(message.payload, now_ns)
             if self.state is State.DONE:
                 return
+
+    def _on_pong(self, payload: bytes, now_ns: int) -> None:
+        """A call without a fault sends no pings of the WebSocket's."""
 
     def _on_answer(self, answer: UpgradeAnswer, now_ns: int) -> None:
         self._upgrade = None
@@ -346,12 +360,11 @@ class PlacedCall:
 
     def _send_control(self, data: bytes) -> None:
         """Send what is not audio, behind whatever waits already."""
-        assert self._socket is not None
         if self._waiting:
             self._waiting.append(Waiting(data, packet=False))
             return
         try:
-            taken = self._socket.send(data)
+            taken = self._send(data)
         except BlockingIOError:
             taken = 0
         except OSError:

@@ -23,6 +23,7 @@ from math import gcd
 import msgspec
 
 from audiohook.load.errors import LoadError
+from audiohook.load.faults.planned import PlannedFault
 from audiohook.session.audiohook2_terms import DIALECT as AUDIOHOOK2
 from audiohook.session.context import DIALECT as CONTEXT
 from audiohook.units import NS_PER_S
@@ -77,17 +78,23 @@ class Playlist(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The whole run. `watched` are the calls whose publish latency is taken."""
+    """The whole run. `watched` are the calls whose publish latency is taken.
+
+    `faults` is what goes wrong, by call; `returns` are the connections with which calls come back (`faults/`).
+    """
 
     run: str
     calls: tuple[PlannedCall, ...]
     processes: int
     watched: tuple[int, ...]
     seed: int
+    faults: Mapping[int, PlannedFault] = {}
+    returns: tuple[PlannedCall, ...] = ()
 
     def of_process(self, process: int) -> tuple[PlannedCall, ...]:
         """Return the calls that `process` places."""
-        return self.calls[process :: self.processes]
+        returns = (call for call in self.returns if call.process == process)
+        return (*self.calls[process :: self.processes], *returns)
 
 
 def make_plan(
@@ -142,9 +149,9 @@ def _planned(
         packets=max(1, round(seconds * NS_PER_S) // packet_ns[dialect]),
         connect_ns=index * ramp_ns // calls,
         phase_ns=index * packet_ns[dialect] // calls,
-        call_id=_uuid(token, f"call {dialect} {rank // 2 if context else rank}"),
-        session_id=run if context else _uuid(token, f"session {index}"),
-        participant_id=f"{run}-{index}" if context else _uuid(token, f"participant {index}"),
+        call_id=uuid_of(token, f"call {dialect} {rank // 2 if context else rank}"),
+        session_id=run if context else uuid_of(token, f"session {index}"),
+        participant_id=f"{run}-{index}" if context else uuid_of(token, f"participant {index}"),
         direction=("inbound", "outbound")[rank % 2] if context else "unknown",
     )
 
@@ -152,12 +159,12 @@ def _planned(
 def playlist(index: int, clip_packets: Sequence[int], seed: int) -> Playlist:
     """Return what call `index` plays from clips of `clip_packets` packets each (every one ≥ 1)."""
     ends = list(accumulate(clip_packets))
-    start = (_mixed(seed) + index * _stride(ends[-1])) % ends[-1]
+    start = (mixed(seed) + index * _stride(ends[-1])) % ends[-1]
     first = bisect_right(ends, start)
     rest = [clip for clip in range(len(clip_packets)) if clip != first]
-    state = _mixed(seed ^ _mixed(index + 1))
+    state = mixed(seed ^ mixed(index + 1))
     for place in range(len(rest) - 1, 0, -1):
-        state = _mixed(state)
+        state = mixed(state)
         other = state % (place + 1)
         rest[place], rest[other] = rest[other], rest[place]
     return Playlist((first, *rest), start - (ends[first] - clip_packets[first]))
@@ -172,7 +179,8 @@ def played(clips: Sequence[Sequence[bytes]], what: Playlist) -> Iterator[bytes]:
             first = 0
 
 
-def _uuid(token: bytes, name: str) -> str:
+def uuid_of(token: bytes, name: str) -> str:
+    """Return a UUID that is always the same for `token` and `name`."""
     digest = hashlib.blake2b(token + name.encode(), digest_size=16).digest()
     return str(uuid.UUID(bytes=digest, version=4))
 
@@ -185,7 +193,7 @@ def _stride(total: int) -> int:
     return step
 
 
-def _mixed(state: int) -> int:
+def mixed(state: int) -> int:
     """Return the next number of the splitmix64 sequence: an even spread, the same on every machine."""
     state = (state + GOLDEN) & WORD
     state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & WORD

@@ -19,6 +19,8 @@ Ending = Literal[
     "ended_by_server",
     "lost",
     "close_unanswered",
+    "faulted",
+    "unrecovered",
 ]
 """How a call ended:
 
@@ -29,7 +31,9 @@ Ending = Literal[
 - not_opened: the upgrade was accepted, and `open` was not answered in time, or not with media;
 - ended_by_server: the server sent a close frame (`detail` is its code) or `disconnect` (`detail` is its reason);
 - lost: TCP ended without a close frame (`detail` says how);
-- close_unanswered: all was sent and closed, and the server did not answer the close in time.
+- close_unanswered: all was sent and closed, and the server did not answer the close in time;
+- faulted: it has ended by the fault that it was to have (`detail` says how);
+- unrecovered: it had its fault, and the server did not do in time what it must (`detail` says what).
 
 Behind "closed with 1000" read `close`, `closed` and a close frame without a status where the dialect is `audiohook2`.
 """
@@ -39,7 +43,8 @@ class CallOutcome(msgspec.Struct, frozen=True):
     """How one call went. The kernel took `packets` whole.
 
     `connect_ns` is 0 unless the upgrade was accepted. `opened`: audio might be sent, so there must be a stream.
-    `open_ns` is from `open` to `opened`, 0 where the dialect has none.
+    `open_ns` is from `open` to `opened`, 0 where the dialect has none. `fault` is what was to go wrong with the call
+    (`faults/planned.py`), nothing with most; `recovered_ns` is from there until all was well again, 0 where unknown.
     """
 
     call: int
@@ -49,6 +54,8 @@ class CallOutcome(msgspec.Struct, frozen=True):
     connect_ns: int
     opened: bool
     open_ns: int = 0
+    fault: str = ""
+    recovered_ns: int = 0
 
 
 class CallerReport(msgspec.Struct, tag="caller"):
@@ -76,11 +83,12 @@ class CallerReport(msgspec.Struct, tag="caller"):
 class StreamVerdict(msgspec.Struct):
     """What the shared memory had of one call, in frames: one sample per channel.
 
-    `length` is the frames of the timeline that were seen or known to be missed. Every one of them is in exactly one of
-    `verified` (every channel equal to the local decode), `different`, `missing` (jumped over or lapped), `gap_frames`,
-    `surplus` (more than was planned). Of the gaps, `not_sent` frames were announced by the client itself: nothing was
-    to come there. Beside the timeline: `repeated` frames came twice, `missing_tail` frames were sent and are
-    not on it. `first_difference` is -1 if there is none.
+    `length` is the frames of the timeline, from where the stream begins, that were seen or known to be missed. Every
+    one of them is in exactly one of `verified` (every channel equal to the local decode), `different`, `missing`
+    (jumped over or lapped), `gap_frames`, `surplus` (more than was planned). Of the gaps, `not_sent` frames are time in
+    which the client sent nothing. Beside the timeline: `repeated` frames came twice, `missing_tail` frames were sent
+    and are not on it. `first_difference` is -1 if there is none. `may_exceed`: bytes were sent that are nobody's audio,
+    and what is heard of them is neither right nor wrong.
     """
 
     call: int
@@ -99,11 +107,13 @@ class StreamVerdict(msgspec.Struct):
     overruns: int = 0
     ended: bool = False
     end_reason: str = ""
+    may_exceed: bool = False
 
     @property
     def perfect(self) -> bool:
-        """The stream has ended, and every sample that was sent is there once, equal to the local decode."""
-        whole = self.verified + self.not_sent == self.length > 0
+        """The stream has ended, and every sample that was sent is there once, equal to the local decode; no more."""
+        beyond = self.surplus if self.may_exceed else 0
+        whole = self.verified + self.not_sent + beyond == self.length > 0
         return self.ended and whole and not (self.repeated or self.missing_tail)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from audiohook.load.faults.figures import Part, parts_of
 from audiohook.load.histogram import Histogram, Quantiles, quantiles
 from audiohook.load.reports import CallerReport, CallOutcome, Ending, StreamVerdict, VerifierReport, WatcherReport
 from audiohook.session.context import DIALECT as CONTEXT
@@ -39,11 +40,15 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The figures of one run. Times are nanoseconds; `refused` is by HTTP status, `ended_by_server` by close code."""
+    """The figures of one run. Times are nanoseconds; `refused` is by HTTP status, `ended_by_server` by close code.
+
+    `returns` connections came back for a call; `parts` say how each part of a run with a fault has gone.
+    """
 
     run: str
     url: str
     calls: int
+    returns: int
     seconds: float
     dialect: str
     processes: int
@@ -65,11 +70,13 @@ class Result(msgspec.Struct, frozen=True):
     lateness: Quantiles
     publish: Quantiles | None
     verification: Verification | None
+    parts: tuple[Part, ...]
 
     @property
     def all_completed(self) -> bool:
-        """Every call ran to its planned end."""
-        return self.endings.get("completed", 0) == self.calls
+        """Every call, and every one that came back, ran to its planned end, be it by its fault."""
+        ended = self.endings.get("completed", 0) + self.endings.get("faulted", 0)
+        return ended == self.calls + self.returns
 
     @property
     def every_sample_verified(self) -> bool:
@@ -160,6 +167,7 @@ class Tally:
         run: str,
         url: str,
         calls: int,
+        returns: int,
         seconds: float,
         dialect: str,
         processes: int,
@@ -172,6 +180,7 @@ class Tally:
             run=run,
             url=url,
             calls=calls,
+            returns=returns,
             seconds=seconds,
             dialect=dialect,
             processes=processes,
@@ -193,4 +202,5 @@ class Tally:
             lateness=self.merged("lateness"),
             publish=None if watcher is None else quantiles(watcher.publish),
             verification=None if verifier is None else verification_of(verifier, self.outcomes),
+            parts=parts_of(self.outcomes, None if verifier is None else verifier.verdicts),
         )

@@ -27,6 +27,8 @@ from audiohook.load import speech
 from audiohook.load.caller import Caller
 from audiohook.load.credentials import Credentials
 from audiohook.load.errors import LoadError
+from audiohook.load.faults.planned import FaultWish
+from audiohook.load.faults.planning import with_faults
 from audiohook.load.plan import DIALECTS, Plan, make_plan
 from audiohook.load.processes import Child, fork_child
 from audiohook.load.reports import CallerReport, Finish, ReaderReady, Report, VerifierReport, WatcherReport
@@ -59,7 +61,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What to do. Without `audio`, speech is obtained under `var`; without `hub`, `audiohook.attach()` finds it.
 
     `dialect` is `context`, `audiohook2`, or `mixed`: both in turn. `v2_message_ms` is how much audio a message of
-    `audiohook2` carries.
+    `audiohook2` carries. `fault`: what is to go wrong with a share of the calls.
     """
 
     url: str
@@ -73,6 +75,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str = "context"
     v2_message_ms: int = 20
     credentials: Credentials = Credentials()
+    fault: FaultWish | None = None
     var: Path = Path("var")
 
 
@@ -120,7 +123,7 @@ class _Run:
             raise LoadError(f"message length = {options.v2_message_ms} ms: wanted 1 to {MAX_MESSAGE_MS}")
         if not options.connects_per_second > 0:
             raise LoadError(f"connects per second = {options.connects_per_second}: wanted more than 0")
-        return make_plan(
+        plan = make_plan(
             calls=options.calls,
             seconds=options.seconds,
             processes=len(os.sched_getaffinity(0)),
@@ -130,6 +133,7 @@ class _Run:
             token=secrets.token_bytes(16),
             seed=options.seed,
         )
+        return plan if options.fault is None else with_faults(plan, options.fault)
 
     def _packet_ns(self) -> dict[str, int]:
         """Return how long a packet is, by each dialect of this run."""
@@ -269,6 +273,7 @@ class _Run:
             run=self._plan.run,
             url=self._options.url,
             calls=self._options.calls,
+            returns=len(self._plan.returns),
             seconds=self._options.seconds,
             dialect=self._options.dialect,
             processes=self._plan.processes,

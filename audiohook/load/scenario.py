@@ -111,7 +111,8 @@ class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What must come of it; what is not named must not happen. Seconds are exact, `gaps_at_least` are not.
 
     `refused` is the HTTP status of the last connection, `disconnect` the reason that the server gave, `close_code` that
-    of a close frame that the server sent first. `end_reason` is the last stream's.
+    of a close frame that the server sent first. `end_reason` is the last stream's, and `parked` whether its peer may
+    still come back. `continues`: each stream continues the one before, and begins where that ended.
     """
 
     streams: int = 1
@@ -119,13 +120,17 @@ class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disconnect: str = ""
     close_code: int = 0
     end_reason: str = "peer_closed"
+    parked: bool = False
     gaps: dict[str, float] = {}
     gaps_at_least: dict[str, float] = {}
     continues: bool = False
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One call's story. `path` takes the place of the URL's; `packet_bytes` makes all Opus packets that long."""
+    """One call's story. `path` takes the place of the URL's; `packet_bytes` makes all Opus packets that long.
+
+    `self_delimited` sends them as RFC 6716 appendix B has them.
+    """
 
     about: str
     dialect: Literal["context", "audiohook2"]
@@ -133,6 +138,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expect: Expect
     path: str = ""
     packet_bytes: int = 0
+    self_delimited: bool = False
     message_ms: int = 100
 
 
@@ -159,5 +165,9 @@ def _check(path: Path, scenario: Scenario) -> None:
     sent = sum(step.seconds for step in steps if isinstance(step, Audio))
     if sent > MAX_SENT_SECONDS:
         raise LoadError(f"{path}: {sent:g} s of audio; wanted at most {MAX_SENT_SECONDS}, or the ring cannot hold them")
-    if any(isinstance(step, Audio) and step.recut for step in steps) and not scenario.packet_bytes:
-        raise LoadError(f"{path}: audio that is cut anew needs packets of one length: set packet_bytes")
+    told = scenario.packet_bytes or scenario.self_delimited
+    if any(isinstance(step, Audio) and step.recut for step in steps) and not told:
+        raise LoadError(
+            f"{path}: audio that is cut anew needs packets of one length, or such that say how long they are: "
+            "set packet_bytes, or self_delimited"
+        )

@@ -4,10 +4,11 @@ A line says what was measured and where: "sent → readable" is from just before
 process has the samples in its hands.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from audiohook.load.faults.figures import Part
 from audiohook.load.histogram import Quantiles
 from audiohook.load.reports import StreamVerdict
 from audiohook.load.result import Result, Verification
@@ -32,6 +33,8 @@ def table_of(result: Result) -> str:
     lines = [f"{label:<{LABEL_COLUMNS}}{value}" for label, value in _rows(result)]
     if result.verification is not None:
         lines += _failures(result.verification)
+    if result.parts:
+        lines += ["", *_parts(result.parts)]
     if result.client_late:
         lines.append(
             "THE CLIENT ITSELF WAS LATE (p99 above 20 ms): the figures are void; place fewer calls or use more cores"
@@ -43,6 +46,10 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     yield "run", f"{result.run}  {result.url}"
     yield "calls", f"{result.calls} of {result.seconds:g} s, {result.dialect}, {result.processes} client processes"
     yield "ran to their end", f"{result.endings.get('completed', 0)}"
+    if result.endings.get("faulted"):
+        yield "ended by their fault", f"{result.endings['faulted']}"
+    if result.endings.get("unrecovered"):
+        yield "not recovered from it", f"{result.endings['unrecovered']}"
     if result.endings.get("interrupted"):
         yield "interrupted by you", f"{result.endings['interrupted']}"
     if result.endings.get("close_unanswered"):
@@ -87,6 +94,29 @@ def _verification_rows(found: Verification) -> Iterator[tuple[str, str]]:
     ):
         if count:
             yield label, f"{count:,}"
+
+
+def _parts(parts: Sequence[Part]) -> list[str]:
+    rows = [("fault", "calls", "refused", "frames lost, by cause", "recovered after", "ended")]
+    rows += [
+        (
+            part.name,
+            f"{part.calls:,}",
+            _counts(part.refused) or "0",
+            "not verified" if part.lost is None else _counts(part.lost) or "0",
+            _recovered(part.recovered),
+            _counts(part.endings),
+        )
+        for part in parts
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _recovered(times: Quantiles) -> str:
+    if not times.count:
+        return "-"
+    return f"p50 {times.p50_ns / NS_PER_MS:.1f} ms, max {times.max_ns / NS_PER_MS:.1f} ms ({times.count:,})"
 
 
 def _failures(found: Verification) -> list[str]:

@@ -1,7 +1,7 @@
 """`--verify`: reads every call of the run back out of the shared memory, in a process of its own, and compares it.
 
 It attaches through the public API, as anybody's process would, before the first call is placed; what it may see is
-exactly what a stranger may see. Streams are recognised by the participants that the plan has made up. Each is followed
+exactly what a stranger may see. Streams are recognised by the names that the plan has made up. Each is followed
 from its first frame to its end and compared by `check.py`. The samples are copied out of the ring: a view that is
 overwritten while it is compared would be called different, and it is not.
 
@@ -9,7 +9,8 @@ One thread for all streams: it looks at each a few times a second, and asks for 
 the iterator of a quiet stream, which would wait, holds up no other. How long a packet takes is `watch.py`'s business.
 
 The parent says at the end which calls were open and how many packets each has sent. Reading goes on to the end of the
-streams; one that makes no progress for END_WITHIN_NS is reported as it is then.
+streams (to a PARKED one nothing is added either); one that makes no progress for END_WITHIN_NS is reported as it is
+then.
 """
 
 import time
@@ -20,7 +21,8 @@ import audiohook
 from audiohook.codec.opus import OpusDecoder
 from audiohook.codec.pcmu import PcmuDecoder
 from audiohook.errors import AudiohookError, ReaderError
-from audiohook.load.check import Decoder, ExpectedPcm, StreamCheck
+from audiohook.load.check import AWAY, NOT_SENT, Decoder, ExpectedPcm, StreamCheck
+from audiohook.load.faults.planned import GARBAGE, RETURNED
 from audiohook.load.orders import Orders
 from audiohook.load.plan import Plan, PlannedCall
 from audiohook.load.reports import Finish, ReaderReady, Report, StreamVerdict, VerifierReport
@@ -40,8 +42,8 @@ BLOCKS_A_SECOND = 4
 class FollowedStream:
     """One stream of the run, as far as it has been read."""
 
-    def __init__(self, stream: audiohook.Stream, call: PlannedCall, packets: Iterator[bytes]) -> None:
-        """`packets` is all that the call means to send."""
+    def __init__(self, stream: audiohook.Stream, call: PlannedCall, packets: Iterator[bytes], fault: str = "") -> None:
+        """`packets` is all that the call means to send, `fault` what is to go wrong with it."""
         rate_hz, channels = stream.sample_rate, len(stream.channel_names)
         self.packet_frames = rate_hz * call.packet_ns // NS_PER_S
         self.read_out = False
@@ -49,9 +51,12 @@ class FollowedStream:
         self._stream = stream
         self._block_frames = rate_hz // BLOCKS_A_SECOND
         self._blocks = stream.blocks(frames=self._block_frames, start="oldest", on_overrun="skip", copy=True)
+        self._first_frame: int = stream.card()["media_base"]
         self._check = StreamCheck(
-            StreamVerdict(call.index, stream.stream_id, rate_hz),
+            StreamVerdict(call.index, stream.stream_id, rate_hz, may_exceed=fault == GARBAGE),
             ExpectedPcm(packets, _decoder(call.dialect, rate_hz, channels), self.packet_frames, channels),
+            first_frame=self._first_frame,
+            not_sent=AWAY if fault == RETURNED else NOT_SENT,
         )
 
     @property
@@ -62,10 +67,17 @@ class FollowedStream:
         """Compare what has come since; return how many frames that was."""
         before = self._check.next_frame
         try:
-            over = self._stream.over
-            length = self._stream.totals.length
-            while not self.read_out and (over or length - self._check.next_frame >= self._block_frames):
+            over, parked = self._stream.over, self._stream.parked
+            end_frame = self._first_frame + self._stream.totals.length
+            # Up to this stream's own end: the loop over its blocks goes on in the one to which its peer returns.
+            while not self.read_out and self._check.next_frame < end_frame:
+                if not over and end_frame - self._check.next_frame < self._block_frames:
+                    break
                 self._take(next(self._blocks, None))
+            if over and not self.read_out:
+                self.read_out = self.verdict.ended = True
+            elif parked and not self.read_out:
+                self._read_rest(end_frame - self._check.next_frame)
         except ReaderError as error:
             self.read_out = True
             self.verdict.end_reason = str(error)
@@ -78,10 +90,17 @@ class FollowedStream:
             self.verdict.end_reason = self._stream.end_reason
         return self.verdict
 
+    def _read_rest(self, frames: int) -> None:
+        """Read the last `frames` of a PARKED stream: an iterator would wait for more, which will never come."""
+        self.read_out = self.verdict.ended = True
+        if frames:
+            rest = self._stream.blocks(frames, start=self._check.next_frame, on_overrun="skip", copy=True)
+            self._take(next(rest, None))
+
     def _take(self, block: audiohook.Block | None) -> None:
         if block is None:
             self.read_out = True
-            self.verdict.ended = self._check.next_frame >= self._stream.totals.length
+            self.verdict.ended = self.verdict.length >= self._stream.totals.length
             return
         if block.first_frame > self._check.next_frame:
             self.verdict.overruns += 1
@@ -95,7 +114,7 @@ class Verifier:
         self._plan = plan
         self._scripts = scripts
         self._hub = hub
-        self._calls: dict[str, PlannedCall] = {call.participant_id: call for call in plan.calls}
+        self._calls = {(call.participant_id, call.session_id): call for call in (*plan.calls, *plan.returns)}
         self._followed: dict[int, FollowedStream] = {}
 
     def look(self) -> None:
@@ -103,10 +122,11 @@ class Verifier:
         if len(self._followed) == len(self._calls):
             return
         for stream in self._hub.streams(ended=True):
-            call = self._calls.get(stream.participant_id)
+            call = self._calls.get((stream.participant_id, stream.session_id))
             if call is not None and call.index not in self._followed:
-                packets = self._scripts[call.dialect].packets_of(call.index, self._plan.seed)
-                self._followed[call.index] = FollowedStream(stream, call, islice(packets, call.packets))
+                packets = islice(self._scripts[call.dialect].packets_of(call.index, self._plan.seed), call.packets)
+                fault = self._plan.faults.get(call.index)
+                self._followed[call.index] = FollowedStream(stream, call, packets, fault.kind if fault else "")
 
     def read_on(self) -> int:
         """Compare what has come in all streams; return how many frames that was."""

@@ -118,7 +118,7 @@ class Cutter:
             low = max(end, span.media_first)
             if span.is_gap:
                 end = span.media_end
-                gaps.append(Gap(low, end - low, span.cause_name))
+                gaps.append(span.gap(low, end))
                 continue
             end = min(span.media_end, low + missing)
             missing -= end - low
@@ -145,4 +145,4 @@ class Cutter:
 def gap_of(span: Span, first: int, end: int) -> Gap:
     """Return a gap span, cut to the frames from `first` to `end`."""
     low = max(first, span.media_first)
-    return Gap(low, min(end, span.media_end) - low, span.cause_name)
+    return span.gap(low, min(end, span.media_end))

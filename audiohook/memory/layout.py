@@ -1,6 +1,6 @@
 """The arena's layout, major version 1: every offset, every size, every number that two processes must agree on.
 
-PURE: computes, maps nothing. `LAYOUT.md` is the contract in words; `describe()` renders its tables and
+PURE: computes, maps nothing. `LAYOUT.md` is the contract in words; `layout_tables.py` renders its tables and
 tests/unit/test_layout.py holds the two to one another. Invariants: every shared word is an aligned little-endian u64;
 whatever one process writes while another reads lies on a cache line of its own; sections appear in the order of
 `Geometry`, each on a page; fields are only ever appended, within the room that is left, for a new minor version.
@@ -137,6 +137,14 @@ COUNTERS = (
     "dtmf",
     "playback",
     "events_unsent",
+    "looks_recut",
+    "held",
+    "unheld",
+    "parked",
+    "returned",
+    "expected_back",
+    "superseded",
+    "call_ended",
 )
 """Counters of a row, in order; appended to, never reordered. The slugs of `errors.py` are among them."""
 
@@ -152,7 +160,8 @@ STREAM_STATES = ("FREE", "OPENING", "LIVE", "PAUSED", "HELD", "PARKED", "ENDED",
 OWNED_STATES = frozenset({OPENING, LIVE, PAUSED, HELD})
 OVER_STATES = frozenset({ENDED, ABORTED})
 
-FLAG_DEGRADED, FLAG_NO_AUDIO = 1, 2
+FLAG_DEGRADED, FLAG_NO_AUDIO, FLAG_HELD, FLAG_TAKEN_ON, FLAG_RETURN = 1, 2, 4, 8, 16
+"""TAKEN_ON: was PARKED, and goes on in the stream that `continued_by` names. RETURN: goes on where such a one ended."""
 NO_SLOT = 0xFFFFFFFF
 
 CARD_BYTES = 1536
@@ -166,6 +175,7 @@ CARD = np.dtype(
             *("dialect", "codec", "framing", "direction", "channel_names", "stream_id", "call_id"),
             *("session_id", "user_id", "participant_id", "organization_id", "ani", "dnis", "source_address"),
             *("end_reason", "close_reason"),
+            *("parked_until_ns", "expected_until_ns", "last_packet_ns"),
         ),
         "formats": (
             *(("<u4",) * 8),
@@ -173,6 +183,7 @@ CARD = np.dtype(
             *("S16", "S16", "S16", "S16", "S64", "S40", "S64"),
             *("S128", "S128", "S128", "S64", "S128", "S128", "S64"),
             *("S32", "S128"),
+            *(("<u8",) * 3),
         ),
         "offsets": (
             *range(0, 32, 4),
@@ -180,6 +191,7 @@ CARD = np.dtype(
             *(112, 128, 144, 160, 176, 240, 280),
             *(344, 472, 600, 728, 792, 920, 1048),
             *(1112, 1144),
+            *(1272, 1280, 1288),
         ),
         "itemsize": CARD_BYTES,
     }
@@ -200,6 +212,8 @@ TOTALS_OFFSET = len(CURSORS) * LINE_BYTES
 DECODED, CONCEALED, PAUSE, DISCARD, HOLD, MASK, DROP, LOSS = range(8)
 CAUSES = ("decoded", "concealed", "paused", "discarded", "held", "masked", "dropped", "lost")
 GAP_CAUSES = frozenset(range(PAUSE, LOSS + 1))
+CAUSE_MASK, MEASURED = 0xFF, 0x100
+"""The `cause` column: the cause in its low byte, and MEASURED where a gap's length was taken from a clock."""
 
 COLUMNS = ("media_first", "ring_first", "skip", "cause", "arrival_ns", "packets", "wire_bytes", "gaps_before")
 """Descriptor columns of a slot, each an array of `descriptors` words, stored one after the other."""
@@ -338,54 +352,3 @@ def histogram_word(geometry: Geometry, row: int, name: str) -> int:
 def event_offset(geometry: Geometry, row: int) -> int:
     """Return the byte offset of a row's event ring."""
     return geometry.events_offset + row * geometry.event_ring_bytes
-
-
-def _c_type(kind: np.dtype[np.generic]) -> str:
-    return f"u{8 * kind.itemsize}" if kind.kind == "u" else f"char[{kind.itemsize}]"
-
-
-def describe() -> str:
-    """Return the tables of LAYOUT.md: every offset of layout 1 that does not depend on the geometry."""
-    sections = (
-        ("Header words", [(name, i * WORD_BYTES, "u64") for i, name in enumerate(HEADER)]),
-        (
-            f"Worker row ({ROW_BYTES} bytes)",
-            [
-                *((name, i * WORD_BYTES, "u64") for i, name in enumerate(ROW)),
-                ("bell", ROW_BELL, "u64, futex in its low half"),
-                ("counters", ROW_COUNTERS, f"u64[{COUNTER_SLOTS}]"),
-                *(
-                    (
-                        f"histogram {name}",
-                        ROW_HISTOGRAMS + i * HISTOGRAM_BUCKETS * WORD_BYTES,
-                        f"u64[{HISTOGRAM_BUCKETS}]",
-                    )
-                    for i, name in enumerate(HISTOGRAMS)
-                ),
-            ],
-        ),
-        (
-            f"Stream card copy ({CARD_BYTES} bytes)",
-            [(name, offset, _c_type(kind)) for name, (kind, offset, *_) in (CARD.fields or {}).items()],
-        ),
-        (
-            f"Cursor block ({CURSOR_BYTES} bytes)",
-            [
-                *((name, i * LINE_BYTES, "u64") for i, name in enumerate(CURSORS)),
-                *((f"totals copy {copy}", TOTALS_OFFSET + copy * LINE_BYTES, "u64[8]") for copy in (0, 1)),
-            ],
-        ),
-    )
-    lines = []
-    for title, fields in sections:
-        lines += [f"### {title}", "", "| field | byte | type |", "|---|---|---|"]
-        lines += [f"| {name} | {offset} | {kind} |" for name, offset, kind in fields]
-        lines.append("")
-    for title, names in (
-        ("Counters of a row", COUNTERS),
-        ("Descriptor columns", COLUMNS),
-        ("Causes", CAUSES),
-        ("Stream states", STREAM_STATES),
-    ):
-        lines += [f"### {title}", "", ", ".join(f"{i} `{name}`" for i, name in enumerate(names)), ""]
-    return "\n".join(lines)

@@ -33,17 +33,21 @@ class BlockOptions:
         """Return the same, from another place on."""
         return replace(self, start=start)
 
-    def begin(
-        self, timeline: Timeline, cutter: Cutter, native_hz: int, channels: int
-    ) -> tuple[Place, Converter | None]:
-        """Return a place in a stream, and the converter for its blocks where they are to be converted.
+    def converter(self, timeline: Timeline, native_hz: int, channels: int) -> Converter | None:
+        """Return what converts the blocks of a stream, None where they are handed out as they are.
 
-        Raises ValueError for what cannot be, Overrun where the stream is gone, ImportError where soxr is missing.
+        Raises ValueError for what cannot be, ImportError where soxr is missing.
         """
         if self.rate is None and self.dtype == "int16":
-            place = Place(timeline, cutter, native_hz, self.frames, self.start, self.gaps, copy=self.copy)
-            return place, None
+            return None
         joined = self.gaps == "skip"
-        converter = Converter(timeline, native_hz, channels, self.frames, self.rate, self.dtype, joined=joined)
-        place = Place(timeline, cutter, native_hz, converter.chunk_frames, self.start, self.gaps, copy=True)
-        return place, converter
+        return Converter(timeline, native_hz, channels, self.frames, self.rate, self.dtype, joined=joined)
+
+    def place(self, timeline: Timeline, cutter: Cutter, native_hz: int, converter: Converter | None) -> Place:
+        """Return a place in a stream, for blocks as its converter wants them if it has one.
+
+        Raises ValueError for what cannot be, Overrun where the stream is gone.
+        """
+        frames = self.frames if converter is None else converter.chunk_frames
+        copy = self.copy or converter is not None
+        return Place(timeline, cutter, native_hz, frames, self.start, self.gaps, copy=copy)

@@ -79,6 +79,11 @@ class Place:
             self._end_gaps = newest.gap_frames_before(newest.media_end)
         return newest
 
+    @property
+    def end(self) -> int:
+        """The frame behind the last one that was seen to be published."""
+        return self._end
+
     def missing_frames(self) -> int:
         """Return how many more frames the next block needs, as far as that is known."""
         return max(1, self._frames - max(0, self._end - self.position)) if self._gaps == "silence" else 1

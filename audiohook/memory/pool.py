@@ -21,6 +21,10 @@ from audiohook.memory.timeline import Timeline
 
 FRAME_ALIGN_BYTES = 64
 
+_RANKS = np.full(len(layout.STREAM_STATES), 2)
+_RANKS[[layout.FREE, layout.ENDED, layout.ABORTED, layout.PARKED]] = (0, 1, 1, 3)
+"""By state: in which order a new stream tries slots (`SlotPool.acquire`)."""
+
 
 class SlotPool:
     """One process' access to the pool. `arena` must be mapped writable; `locks` must be this process' own."""
@@ -29,22 +33,29 @@ class SlotPool:
         self.arena = arena
         self.locks = locks
         self.held: set[int] = set()
+        self.pushed_out: list[dict[str, Any]] = []
+        """PARKED streams that `acquire` ended since there was no other slot: their cards, with `slot`. For the caller
+        to tell of, and to take out of here."""
 
     def acquire(self, row: int, generation: int, **identity: int | str) -> int | None:
         """Take a slot, make it ready for a new stream (OPENING) and return it; None if every slot is in use.
 
-        FREE slots come before ENDED ones, those that ended longest ago before others, and last the slots whose card
-        says that they are live but whose lock is free: their owner was killed and nobody has repaired them yet.
+        FREE slots come before ENDED ones, those that ended longest ago before others; then the slots whose card says
+        that they are live but whose lock is free: their owner was killed and nobody has repaired them yet. A PARKED
+        stream is only ended for a new one if there is nothing else, and the oldest before the others.
         """
-        for slot in self._candidates():
+        for slot, seen in self._candidates():
             # Our own lock would be granted to us again: what this process holds is no candidate.
             if slot in self.held or not self.locks.try_lock(slot):
                 continue
             state = read_card(self.arena, slot)["state"]
-            if state == layout.PARKED:
-                self.locks.unlock(slot)
+            if state == layout.PARKED != seen:
+                self.locks.unlock(slot)  # used and parked since the scan: others come before it
                 continue
-            if state in layout.OWNED_STATES:
+            if state == layout.PARKED:
+                update_card(self.arena, slot, **_ended({}))
+                self.pushed_out.append({**read_card(self.arena, slot), "slot": slot})
+            elif state in layout.OWNED_STATES:
                 # Should we be killed before the new card is there, the old one must not say for ever that it is live.
                 self._abort(slot)
             self.held.add(slot)
@@ -52,13 +63,14 @@ class SlotPool:
             return slot
         return None
 
-    def _candidates(self) -> Iterator[int]:
+    def _candidates(self) -> Iterator[tuple[int, int]]:
+        """Yield slots with the state in which they were seen, in the order in which they are to be tried."""
         slots = np.arange(self.arena.geometry.slots)
         current = (self.arena.card_versions & np.uint64(1)).astype(np.intp)
         states = self.arena.cards["state"][slots, current]
         ended_ns = self.arena.cards["ended_monotonic_ns"][slots, current]
-        rank = np.where(states == layout.FREE, 0, np.where(states >= layout.ENDED, 1, 2))
-        return (int(slot) for slot in np.lexsort((ended_ns, rank)) if states[slot] != layout.PARKED)
+        rank = _RANKS[states]
+        return ((int(slot), int(states[slot])) for slot in np.lexsort((ended_ns, rank)))
 
     def _recycle(self, slot: int, row: int, generation: int, identity: dict[str, int | str]) -> None:
         """Move the slot's cursors to fresh ground and write the new stream's card.
@@ -105,9 +117,56 @@ class SlotPool:
 
     def release(self, slot: int, **ending: int | str) -> None:
         """End the stream of a slot we hold: its card says so at once, its audio stays readable, its lock is freed."""
-        update_card(self.arena, slot, **{"state": layout.ENDED, "ended_monotonic_ns": time.monotonic_ns(), **ending})
+        update_card(self.arena, slot, **_ended(ending))
+        self.let_go(slot)
+
+    def park(self, slot: int, until_ns: int, **ending: int | str) -> None:
+        """Keep the stream of a slot we hold for its peer's return until `until_ns`; give back the lock.
+
+        `ending` says what its card will say of its end if nobody comes.
+        """
+        self.release(slot, **{"state": layout.PARKED, "parked_until_ns": until_ns, **ending})
+
+    def take_parked(self, slot: int, epoch: int) -> bool:
+        """Take the lock of a PARKED stream; return whether we have it. It stays PARKED until `release`, or `let_go`."""
+        if slot in self.held or not self.locks.try_lock(slot):
+            return False
+        card = read_card(self.arena, slot)
+        if card["state"] == layout.PARKED and card["epoch"] == epoch:
+            self.held.add(slot)
+            return True
+        self.locks.unlock(slot)
+        return False
+
+    def let_go(self, slot: int) -> None:
+        """Give back the lock of a stream that stays as its card says."""
         self.held.discard(slot)
         self.locks.unlock(slot)
+
+    def amend_parked(self, slot: int, epoch: int, **fields: int | str) -> dict[str, Any] | None:
+        """Change the card of a PARKED stream; return it as it was before, None if it is not PARKED or held by another.
+
+        Never waits: of two that want the same stream one gets it.
+        """
+        if not self.take_parked(slot, epoch):
+            return None
+        card = read_card(self.arena, slot)
+        update_card(self.arena, slot, **fields)
+        self.let_go(slot)
+        return {**card, "slot": slot}
+
+    def end_parked(self, slot: int, epoch: int, **ending: int | str) -> dict[str, Any] | None:
+        """End a PARKED stream; return its card as `amend_parked` does."""
+        ended = _ended(ending)
+        card = self.amend_parked(slot, epoch, **ended)
+        return None if card is None else {**card, **ended}
+
+    def parked(self) -> Iterator[dict[str, Any]]:
+        """Yield the card of each PARKED stream, with its `slot`."""
+        for slot in map(int, np.flatnonzero(self.arena.states() == layout.PARKED)):
+            card = read_card(self.arena, slot)
+            if card["state"] == layout.PARKED:
+                yield {**card, "slot": slot}
 
     def mark_dead(self, row: int | None = None) -> list[dict[str, Any]]:
         """Mark every stream of a dead worker's row ABORTED; return their cards, with `slot` and `length_frames`.
@@ -159,3 +218,7 @@ class SlotPool:
         words[claim] = max(words[claim], commit + sizes.ring_bytes)
         os.pwrite(self.arena.fd, bytes(sizes.ring_bytes), sizes.ring_offset(slot))
         new_card(self.arena, slot, state=layout.FREE)
+
+
+def _ended(ending: dict[str, int | str]) -> dict[str, int | str]:
+    return {"state": layout.ENDED, "ended_monotonic_ns": time.monotonic_ns(), **ending}

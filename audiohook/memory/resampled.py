@@ -140,7 +140,7 @@ class Converter:
                 continue
             low, high = max(first, at), min(end, at + gap.frames)
             if high > low:
-                append_gap(found, Gap(gap.first_frame + low - at, high - low, gap.cause))
+                append_gap(found, Gap(gap.first_frame + low - at, high - low, gap.cause, gap.measured))
         while self._gaps and self._gaps[0][0] + (0 if self._joined else self._gaps[0][1].frames - 1) < end:
             self._gaps.popleft()
         return tuple(found)

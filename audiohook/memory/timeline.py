@@ -20,18 +20,23 @@ class Recycled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A span of the timeline without audio: `first_frame`, `frames`, and why (one of `layout.CAUSES`)."""
+    """A span of the timeline without audio: `first_frame`, `frames`, and why (one of `layout.CAUSES`).
+
+    `measured`: its length is what a clock said, not what the peer did.
+    """
 
     first_frame: int
     frames: int
     cause: str
+    measured: bool = False
 
 
 def append_gap(gaps: list[Gap], gap: Gap) -> None:
     """Append a gap, or let the last one grow by it if it goes on there for the same cause."""
     last = gaps[-1] if gaps else None
-    if last is not None and last.cause == gap.cause and last.first_frame + last.frames == gap.first_frame:
-        gaps[-1] = Gap(last.first_frame, last.frames + gap.frames, last.cause)
+    same = last is not None and (last.cause, last.measured) == (gap.cause, gap.measured)
+    if last is not None and same and last.first_frame + last.frames == gap.first_frame:
+        gaps[-1] = Gap(last.first_frame, last.frames + gap.frames, last.cause, last.measured)
     else:
         gaps.append(gap)
 
@@ -52,6 +57,7 @@ class Span(NamedTuple):
     wire_bytes: int
     gaps_before: int
     media_end: int
+    measured: bool
 
     @property
     def is_gap(self) -> bool:
@@ -60,6 +66,10 @@ class Span(NamedTuple):
     @property
     def cause_name(self) -> str:
         return layout.CAUSES[self.cause]
+
+    def gap(self, first_frame: int, end_frame: int) -> Gap:
+        """Return the part of this span, which is a gap, from one frame to before another."""
+        return Gap(first_frame, end_frame - first_frame, self.cause_name, self.measured)
 
     def gap_frames_before(self, frame: int) -> int:
         """Return how many frames of the stream before `frame` (which lies in this span, or at its end) are gap."""
@@ -133,12 +143,13 @@ class Timeline:
             media,
             ring,
             skip,
-            cause,
+            cause & layout.CAUSE_MASK,
             words[column["arrival_ns"] + at],
             words[column["packets"] + at],
             words[column["wire_bytes"] + at],
             words[column["gaps_before"] + at],
             end,
+            cause > layout.CAUSE_MASK,
         )
 
     def _oldest_index(self) -> int:

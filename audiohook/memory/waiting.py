@@ -93,18 +93,22 @@ class Bells:
 
 
 class CommitWait:
-    """Waits for one stream: on its own word while it is watched, else on its worker's doorbell."""
+    """Waits for one stream: on its own word while it is watched, else on the doorbell of who keeps it.
+
+    That is its worker, and the supervisor while it is PARKED: the bells of all workers, one of which may take it on,
+    would wake an hour of hold a thousand times a second for nothing. Who waits looks four times a second anyway.
+    """
 
     def __init__(self, arena: Arena, slot: int, row: int) -> None:
         self._words = arena.words
         self._commit_word = layout.cursor_word(arena.geometry, slot, "commit")
         self._commit_address = arena.word_address(self._commit_word)
-        self._bell_word = layout.row_word(arena.geometry, row, "bell")
-        self._bell_address = arena.word_address(self._bell_word)
+        self._bell_words = [layout.row_word(arena.geometry, of, "bell") for of in (row, arena.geometry.supervisor_row)]
+        self._bell_addresses = [arena.word_address(word) for word in self._bell_words]
 
-    def read(self) -> Pause:
+    def read(self, *, parked: bool) -> Pause:
         """Return both words as they are now, as what to wait for: to be read before the data."""
-        bell = (self._bell_address, self._words[self._bell_word])
+        bell = (self._bell_addresses[parked], self._words[self._bell_words[parked]])
         return Pause((bell,), commit=(self._commit_address, self._words[self._commit_word]))
 
 

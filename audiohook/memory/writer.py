@@ -106,12 +106,12 @@ class StreamWriter:
         self._words[self.commit_word] = self._commit
 
     def gap(self, frames: int, cause: int, arrival_ns: int, packets: int = 0, wire_bytes: int = 0) -> None:
-        """Let `frames` of media time pass without audio, for one of `layout.GAP_CAUSES`.
+        """Let `frames` of media time pass without audio, for one of `layout.GAP_CAUSES`, maybe `| layout.MEASURED`.
 
         At most a second of silence is stored, whatever the length; one gap of one cause is one descriptor however
         often it grows. `packets` and `wire_bytes` are what the peer sent for it, if it sent anything.
         """
-        if cause not in layout.GAP_CAUSES:
+        if cause & ~layout.MEASURED not in layout.GAP_CAUSES:
             raise ValueError(f"{cause} is no gap")
         self._packets += packets
         self._wire_bytes += wire_bytes
@@ -178,5 +178,5 @@ class StreamWriter:
         old, new = self._totals[version & 1], self._totals[(version + 1) & 1]
         words[new] = next_tip
         for cause in range(1, len(layout.CAUSES)):
-            words[new + cause] = words[old + cause] + (frames if cause == self._cause else 0)
+            words[new + cause] = words[old + cause] + (frames if cause == self._cause & layout.CAUSE_MASK else 0)
         words[self._totals_version] = version + 1

@@ -110,6 +110,11 @@ class AudioHook2Session:
         return self.state in LIVE
 
     @property
+    def asking(self) -> bool:
+        """Whether `AdmissionAsked` has not been answered yet."""
+        return self.state is State.OPENING
+
+    @property
     def over(self) -> bool:
         return self.state is State.OVER
 

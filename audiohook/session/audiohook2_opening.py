@@ -67,6 +67,7 @@ def _identity(parameters: OpenParameters, greeting: Greeting) -> Identity:
         organization_id=greeting.organization_id.lower(),
         ani=_printable(participant.ani),
         dnis=_printable(participant.dnis),
+        correlation_id=greeting.correlation_id,
     )
 
 

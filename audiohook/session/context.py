@@ -10,13 +10,22 @@ FLOWING and DEGRADED (stopped coming, said once a time); these four are *open*, 
 and audio mean in them. CLOSING is entered by an end of our own that the peer is told with a close frame; OVER by every
 other end. The stream ends, once, on the way out of the open states: what still arrives in CLOSING belongs to nobody.
 
+A call that is put on hold while its peer stays connected is HELD, or HELD_EARLY if there had been no audio: open too,
+but what comes is counted and not decoded, and silence means nothing. Some trunks go on sending, others stop, and the
+word of the hold and the stop of the audio come in any order. So while HELD, and at the first packet after it, a pause
+of HELD_PAUSE_NS or more between two packets is taken for time that the hold took, and told by its length: the only use
+of a clock on the timeline. A shorter one is jitter.
+
+Who leaves may come back, on another connection and maybe to another worker: `Ended.waits_ns` says how long the stream
+is kept for that. A hold is one reason (the close reason `Hold`, or any end while HELD), an abnormal end is the other.
+An end that we decide is none. Coming back is not this table's: it is a new stream (worker/succession.py).
+
 Two clocks run while open. The heartbeat: a ping is due every `heartbeat_ns`, and when the next one is due and no frame
 at all has come since the last, the peer is dead (the article's half-open connection). The silence: counted from the
 last audio, or from the opening. Neither is re-armed by a packet: a packet only stores its time, and the deadline, when
 it comes, looks whether it was a true one. So `deadline_ns` may be early, never late.
 
-Every (state, input) pair is in the table; tests/unit/test_context.py walks them all. Holding, parking and returning
-(docs/context-dialect.md, "Life") will be states of this table.
+Every (state, input) pair is in the table; tests/unit/test_context.py walks them all.
 """
 
 import re
@@ -30,11 +39,13 @@ from audiohook.errors import (
     HEARTBEAT_LOST,
     PEER_CLOSED,
     PEER_VANISHED,
+    SUPERSEDED,
     Closure,
     Refusal,
 )
 from audiohook.session.events import (
     AudioArrived,
+    AudioHeld,
     Command,
     Ended,
     Event,
@@ -44,12 +55,22 @@ from audiohook.session.events import (
     Reset,
     SendClose,
     SendPing,
+    TimeMeasured,
 )
-from audiohook.units import NEVER_NS, NS_PER_S
+from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 from audiohook.wire.request import Request
 
 DIALECT = "context"
 CLOSE_WAIT_NS = 2 * NS_PER_S
+
+HELD_PAUSE_NS = 500 * NS_PER_MS
+"""Around a hold, a pause between packets from which on it is the hold's."""
+
+HOLD_TEXT = "hold"
+"""The close reason, in any case, with which a peer leaves for a hold."""
+
+ABNORMAL_CODES = frozenset({1001, 1006, 1012})
+"""Close codes of a peer that went away without meaning to end the call (RFC 6455 section 7.4.1)."""
 
 _CALL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
@@ -65,6 +86,8 @@ class ContextTerms(msgspec.Struct, frozen=True):
     heartbeat_ns: int
     degraded_ns: int
     first_audio_ns: int
+    reconnect_ns: int
+    hold_ns: int
 
     def media(self) -> Media:
         return Media("opus", self.rate_hz, ("mono",), self.framing)
@@ -100,6 +123,8 @@ class State(Enum):
     MUTE = "mute"
     FLOWING = "flowing"
     DEGRADED = "degraded"
+    HELD_EARLY = "held before any audio"
+    HELD = "held"
     CLOSING = "closing"
     OVER = "over"
 
@@ -108,6 +133,8 @@ class Input(Enum):
     AUDIO = "audio"
     TEXT = "text"
     SILENCE = "silence"
+    HOLD = "hold"
+    UNHOLD = "unhold"
     PEER_CLOSE = "peer close"
     PEER_GONE = "peer gone"
     PEER_DEAD = "peer dead"
@@ -119,6 +146,9 @@ class Action(Enum):
     NOTHING = "nothing"
     DELIVER = "deliver"
     RECOVER = "recover, then deliver"
+    HOLD_BACK = "deliver as held"
+    SAY_HELD = "say that the call is on hold"
+    SAY_UNHELD = "say that the call goes on"
     IGNORE_TEXT = "count text"
     SAY_NO_AUDIO = "say that no audio came"
     SAY_DEGRADED = "say that audio stopped"
@@ -128,7 +158,9 @@ class Action(Enum):
     DROP = "drop"
 
 
-_OPEN = (State.FRESH, State.MUTE, State.FLOWING, State.DEGRADED)
+_HEARING = (State.FRESH, State.MUTE, State.FLOWING, State.DEGRADED)
+_ON_HOLD = (State.HELD_EARLY, State.HELD)
+_OPEN = (*_HEARING, *_ON_HOLD)
 
 TABLE: dict[tuple[State, Input], tuple[State, Action]] = {
     **{(state, Input.AUDIO): (State.FLOWING, Action.DELIVER) for state in (State.FRESH, State.MUTE, State.FLOWING)},
@@ -137,6 +169,13 @@ TABLE: dict[tuple[State, Input], tuple[State, Action]] = {
     (State.MUTE, Input.SILENCE): (State.MUTE, Action.NOTHING),
     (State.FLOWING, Input.SILENCE): (State.DEGRADED, Action.SAY_DEGRADED),
     (State.DEGRADED, Input.SILENCE): (State.DEGRADED, Action.NOTHING),
+    **{(state, Input.AUDIO): (State.HELD, Action.HOLD_BACK) for state in _ON_HOLD},
+    **{(state, given): (state, Action.NOTHING) for state in _ON_HOLD for given in (Input.SILENCE, Input.HOLD)},
+    **{(state, Input.HOLD): (State.HELD_EARLY, Action.SAY_HELD) for state in (State.FRESH, State.MUTE)},
+    **{(state, Input.HOLD): (State.HELD, Action.SAY_HELD) for state in (State.FLOWING, State.DEGRADED)},
+    **{(state, Input.UNHOLD): (state, Action.NOTHING) for state in _HEARING},
+    (State.HELD_EARLY, Input.UNHOLD): (State.FRESH, Action.SAY_UNHELD),
+    (State.HELD, Input.UNHOLD): (State.FLOWING, Action.SAY_UNHELD),
     **{(state, Input.TEXT): (state, Action.IGNORE_TEXT) for state in _OPEN},
     **{(state, Input.PEER_CLOSE): (State.OVER, Action.FINISH) for state in _OPEN},
     **{(state, Input.PEER_GONE): (State.OVER, Action.FINISH) for state in _OPEN},
@@ -164,6 +203,8 @@ class ContextSession:
         """What is to be sent, in order; the caller takes them out."""
         self._last_frame_ns = now_ns
         self._last_audio_ns = now_ns
+        self._last_packet_ns: int | None = None
+        self._hold_counts = False
         self._ping_due_ns = now_ns + terms.heartbeat_ns
         self._pinged_ns: int | None = None
         self._close_late_ns = NEVER_NS
@@ -180,11 +221,26 @@ class ContextSession:
 
     def receive_audio(self, payload: bytes, now_ns: int) -> None:
         """Take a binary message. The way of every packet."""
-        self._last_frame_ns = self._last_audio_ns = now_ns
+        if self._hold_counts:
+            self._measure(now_ns)
+        self._last_frame_ns = self._last_audio_ns = self._last_packet_ns = now_ns
         if self.state is State.FLOWING:
             self.events.append(AudioArrived(payload))
         else:
             self._step(Input.AUDIO, payload=payload)
+
+    def hold(self, now_ns: int) -> None:
+        """Take word from outside (the CTI) that the call is on hold."""
+        self._step(Input.HOLD)
+        self._hold_counts = self.state in _ON_HOLD
+
+    def unhold(self, now_ns: int) -> None:
+        """Take word that the call goes on. Audio is waited for as from now on."""
+        if self.state in _ON_HOLD:
+            self._last_audio_ns = now_ns
+        self._step(Input.UNHOLD)
+        if self.state in _HEARING:
+            self.deadline_ns = min(self.deadline_ns, self._silence_due_ns())
 
     def receive_text(self, text: str, now_ns: int) -> None:
         """Take a text message: none means anything in this dialect yet, whatever is in it."""
@@ -196,21 +252,25 @@ class ContextSession:
         self._last_frame_ns = now_ns
 
     def receive_close(self, code: int | None, text: str, now_ns: int) -> None:
-        """Take the peer's close frame."""
-        self._step(Input.PEER_CLOSE, ended=Ended(PEER_CLOSED, code, text))
+        """Take the peer's close frame. One that leaves for a hold says so as the CTI would."""
+        if code == 1000 and text.strip().casefold() == HOLD_TEXT:
+            self._step(Input.HOLD)
+        self._step(Input.PEER_CLOSE, ended=Ended(PEER_CLOSED, code, text, self._close_waits_ns(code)))
 
     def receive_eof(self, now_ns: int) -> None:
         """Take the end of TCP."""
-        self._step(Input.PEER_GONE, ended=Ended(PEER_VANISHED))
+        self._step(Input.PEER_GONE, ended=Ended(PEER_VANISHED, waits_ns=self._waits_ns()))
 
     def close(self, why: Closure, now_ns: int) -> None:
         """End the stream for a reason of ours, or for what the peer did wrong."""
         if why.code is None:
-            self._step(Input.PEER_DEAD, ended=Ended(why.slug))
+            self._step(Input.PEER_DEAD, ended=Ended(why.slug, waits_ns=self._waits_ns()))
             return
         if self.state in _OPEN:
             self._close_late_ns = now_ns + CLOSE_WAIT_NS
-        self._step(Input.END, ended=Ended(why.slug, why.code, why.text))
+        # A peer that has come back on another connection takes its stream on from here: that one waits a moment.
+        waits_ns = self._waits_ns() if why is SUPERSEDED else 0
+        self._step(Input.END, ended=Ended(why.slug, why.code, why.text, waits_ns))
         self.deadline_ns = min(self.deadline_ns, self._close_late_ns)
 
     def on_deadline(self, now_ns: int) -> None:
@@ -232,11 +292,24 @@ class ContextSession:
         # was stopped itself (SIGSTOP, a frozen machine) finds its peers' frames unread; it asks again before it judges.
         late = now_ns - self._ping_due_ns > self._terms.heartbeat_ns
         if self._pinged_ns is not None and self._last_frame_ns < self._pinged_ns and not late:
-            self._step(Input.PEER_DEAD, ended=Ended(HEARTBEAT_LOST.slug))
+            self._step(Input.PEER_DEAD, ended=Ended(HEARTBEAT_LOST.slug, waits_ns=self._waits_ns()))
             return
         self.commands.append(SendPing())
         self._pinged_ns = now_ns
         self._ping_due_ns = now_ns + self._terms.heartbeat_ns
+
+    def _measure(self, now_ns: int) -> None:
+        """Tell the time that a hold took, at the packet behind it."""
+        last_ns = self._last_packet_ns
+        if self.state in _OPEN and last_ns is not None and now_ns - last_ns >= HELD_PAUSE_NS:
+            self.events.append(TimeMeasured(now_ns - last_ns))
+        self._hold_counts = self.state in _ON_HOLD
+
+    def _close_waits_ns(self, code: int | None) -> int:
+        return self._waits_ns() if self.state in _ON_HOLD or code in ABNORMAL_CODES else 0
+
+    def _waits_ns(self) -> int:
+        return self._terms.hold_ns if self.state in _ON_HOLD else self._terms.reconnect_ns
 
     def _silence_due_ns(self) -> int:
         """Return when the silence will have lasted too long; never, where that has been said already."""
@@ -250,6 +323,8 @@ class ContextSession:
         self.state, action = TABLE[self.state, given]
         if action is Action.DELIVER:
             self.events.append(AudioArrived(payload))
+        elif action is Action.HOLD_BACK:
+            self.events.append(AudioHeld(payload))
         elif action is Action.RECOVER:
             self.events += (Noticed("recovered"), AudioArrived(payload))
         elif action in _NOTICES:
@@ -271,4 +346,6 @@ _NOTICES = {
     Action.IGNORE_TEXT: Noticed("text_ignored"),
     Action.SAY_NO_AUDIO: Noticed("no_audio"),
     Action.SAY_DEGRADED: Noticed("degraded"),
+    Action.SAY_HELD: Noticed("held"),
+    Action.SAY_UNHELD: Noticed("unheld"),
 }

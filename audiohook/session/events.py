@@ -12,7 +12,8 @@ from audiohook.wire.request import Request
 class Identity(msgspec.Struct, frozen=True):
     """Who is calling, in the peer's own words; an absent field is the empty string.
 
-    `direction` is `inbound`, `outbound` or `unknown`. Every string fits its field of a stream card.
+    `direction` is `inbound`, `outbound` or `unknown`. Every string fits its field of a stream card but
+    `correlation_id`, by which a call is found in both sides' logs and nowhere else.
     """
 
     dialect: str
@@ -24,6 +25,7 @@ class Identity(msgspec.Struct, frozen=True):
     direction: str = "unknown"
     ani: str = ""
     dnis: str = ""
+    correlation_id: str = ""
 
 
 class Media(msgspec.Struct, frozen=True):
@@ -55,22 +57,41 @@ class AudioArrived(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
 
 
+class AudioHeld(msgspec.Struct, frozen=True, gc=False):
+    """One message of audio that came while the call is on hold: its time passes, nobody may hear it."""
+
+    payload: bytes
+
+
+class TimeMeasured(msgspec.Struct, frozen=True):
+    """Nothing was sent for `elapsed_ns`, from the last packet to the next event's, because the call was on hold.
+
+    How much media time that is, in whole packets, only the codec's side can say.
+    """
+
+    elapsed_ns: int
+
+
 class Noticed(msgspec.Struct, frozen=True):
     """Something that readers and operators want to know and that changes no sample.
 
-    `kind` is one of `degraded`, `recovered`, `no_audio`, `paused`, `resumed` (told to readers) and `text_ignored`
-    (counted only).
+    `kind` is one of `degraded`, `recovered`, `no_audio`, `paused`, `resumed`, `held`, `unheld` (told to readers) and
+    `text_ignored` (counted only).
     """
 
     kind: str
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The stream is over. `reason` is a slug of `errors.py`; `code` and `text` are those of the close frame, if any."""
+    """The connection's stream is over. `reason` is a slug of `errors.py`; `code` and `text` are the close frame's.
+
+    `waits_ns`: how long the stream stays PARKED, since its peer may come back; 0 if it has ended for good.
+    """
 
     reason: str
     code: int | None = None
     text: str = ""
+    waits_ns: int = 0
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -130,6 +151,8 @@ Event = (
     AccessAsked
     | AdmissionAsked
     | AudioArrived
+    | AudioHeld
+    | TimeMeasured
     | Noticed
     | Ended
     | Answered

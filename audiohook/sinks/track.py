@@ -38,6 +38,8 @@ class Track:
         self.path = path
         self._disk = disk
         self._described = describe(stream)
+        if earlier is not None and self._described["continues"] is None:
+            self._described["continues"] = earlier.get("continues")  # its card was still there for the earlier recorder
         self._rate_hz, self._channels = stream.sample_rate, len(stream.channel_names)
         self._earlier = None if earlier is None else recorded_of(earlier)
         self._recorded = self._earlier or Recorded()
@@ -140,7 +142,7 @@ class Track:
         for gap in gaps:
             low = max(gap.first_frame, self._position)
             if low < gap.first_frame + gap.frames:
-                self._recorded.add_gap(Gap(low, gap.first_frame + gap.frames - low, gap.cause))
+                self._recorded.add_gap(Gap(low, gap.first_frame + gap.frames - low, gap.cause, gap.measured))
 
     def _verdict(self, *, complete: bool) -> dict[str, Any]:
         self._recorded.lost_frames = self._lost_untold + self.stream.lost_frames

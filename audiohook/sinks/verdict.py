@@ -2,7 +2,9 @@
 
 Written when a recording begins and when it ends, each time as a whole. `complete` says whether the stream has been read
 to its end; a recording whose verdict says no was interrupted, or is being written, and a recorder that finds the stream
-still there goes on with it. Times are UTC; frames count at the stream's own rate, from the stream's first frame.
+still there goes on with it. A peer that comes back has a stream and a recording of its own: `continues` and
+`continued_by` are the ids of the streams before and after, null where there is none or it is not known any more. Times
+are UTC; frames count at the stream's own rate, from the stream's first frame.
 """
 
 import json
@@ -58,9 +60,10 @@ class Recorded:
 
 def describe(stream: audiohook.Stream) -> dict[str, Any]:
     """Return the part of a verdict that never changes. To be taken at the beginning: cards are wiped in the end."""
-    card = stream.card()
+    card, earlier = stream.card(), stream.continues
     return {
         **{name: str(card[text]) for name, text in IDENTITIES.items()},
+        "continues": None if earlier is None else str(earlier.stream_id),
         "rate_hz": stream.sample_rate,
         "channels": list(stream.channel_names),
         "opened": _utc(stream.opened_realtime_ns).isoformat(),
@@ -77,10 +80,10 @@ def verdict(
     stream: audiohook.Stream, described: dict[str, Any], recorded: Recorded, frames: int, *, complete: bool
 ) -> dict[str, Any]:
     """Return the whole verdict of a file of `frames` frames, as it is now."""
-    card = stream.card()
-    ended_ns = card["ended_monotonic_ns"] and card["opened_realtime_ns"] + (
-        card["ended_monotonic_ns"] - card["opened_monotonic_ns"]
-    )
+    over, card, later = stream.over, stream.card(), stream.continued_by
+    ended_ns = 0
+    if over and card["ended_monotonic_ns"]:  # a PARKED one has the time at which it was left there
+        ended_ns = card["opened_realtime_ns"] + card["ended_monotonic_ns"] - card["opened_monotonic_ns"]
     return {
         **described,
         "ended": _utc(ended_ns).isoformat() if ended_ns else None,
@@ -89,6 +92,7 @@ def verdict(
         "end_reason": stream.end_reason or None,
         "close_code": stream.close_code,
         "close_reason": stream.close_reason or None,
+        "continued_by": None if later is None else str(later.stream_id),
         "frames": frames,
         "totals": asdict(stream.totals),
         **asdict(recorded),
@@ -123,7 +127,10 @@ def read_verdict(path: str) -> dict[str, Any] | None:
 def recorded_of(content: dict[str, Any]) -> Recorded | None:
     """Return what a verdict says of the recorder's work, None if it is not there as we write it."""
     try:
-        gaps = [Gap(int(gap["first_frame"]), int(gap["frames"]), str(gap["cause"])) for gap in content["gaps"]]
+        gaps = [
+            Gap(int(gap["first_frame"]), int(gap["frames"]), str(gap["cause"]), bool(gap.get("measured")))
+            for gap in content["gaps"]
+        ]
         return Recorded(
             int(content["first_frame"]),
             int(content["lost_frames"]),

@@ -1,4 +1,4 @@
-"""What the supervisor does in memory: its heartbeat, the streams of dead workers, the silence of ended ones.
+"""What the supervisor does in memory: its heartbeat, the streams of dead workers, the silence of ended ones, parking.
 
 Works under the same try-locks as everybody (`memory/pool.py`) and never waits for one. Knows no process.
 """
@@ -8,7 +8,6 @@ import os
 import time
 from typing import Any
 
-from audiohook.control.commands import Command, Reply
 from audiohook.errors import WORKER_DIED
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
@@ -17,6 +16,7 @@ from audiohook.memory.event_ring import EventWriter, encode_event
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.row import Row
 from audiohook.memory.syscalls import futex_wake
+from audiohook.supervisor.parking import Parking
 from audiohook.supervisor.switchboard import Whereabouts
 from audiohook.units import NS_PER_S
 
@@ -28,13 +28,14 @@ SILENCE_EVERY_NS = NS_PER_S
 class Chores:
     """The supervisor's row, events and duties in one arena."""
 
-    def __init__(self, arena: Arena, pool: SlotPool, keep_ended_ns: int) -> None:
+    def __init__(self, arena: Arena, pool: SlotPool, keep_ended_ns: int, hold_ns: int) -> None:
         self._arena = arena
         self._pool = pool
         self._keep_ended_ns = keep_ended_ns
         self.row = Row(arena, arena.geometry.supervisor_row)
         self.row.take(os.getpid(), 0, layout.ROW_BOOTING)
         self._events = EventWriter(arena, arena.geometry.supervisor_row)
+        self.parking = Parking(pool, self.row, self.tell, hold_ns)
         self._silenced_ns = 0
 
     def tell(self, kind: str, **fields: Any) -> None:
@@ -44,7 +45,7 @@ class Chores:
         self.row.pay_bell(time.monotonic_ns())
 
     def tick(self) -> None:
-        """Give a sign of life, pay an owed ring; once a second silence what ended long ago, mark what has no owner."""
+        """Give a sign of life, pay an owed ring; once a second look at what ended, is parked, or has no owner."""
         now_ns = time.monotonic_ns()
         self.row.set("heartbeat_ns", now_ns)
         self.row.pay_bell(now_ns)
@@ -52,6 +53,7 @@ class Chores:
             self._silenced_ns = now_ns
             self._pool.silence_ended(now_ns, self._keep_ended_ns)
             self._abort(self._pool.mark_dead())
+            self.parking.look(now_ns)
 
     def worker_died(self, number: int) -> int:
         """Mark a reaped worker's streams ABORTED and tell everybody who may wait for them; return how many."""
@@ -98,10 +100,6 @@ class Chores:
         if card["state"] == layout.PARKED:
             return Whereabouts(card["epoch"], None)
         return Whereabouts(card["epoch"], card["row"]) if card["state"] in layout.OWNED_STATES else None
-
-    def command_parked(self, command: Command) -> Reply:
-        """Carry out a command for a PARKED stream, which has no worker."""
-        return command.not_available("the stream is parked: its peer is not connected")
 
     def commands_refused(self, count: int) -> None:
         """Count commands that no worker answered."""

@@ -21,25 +21,35 @@ from audiohook.session.events import (
     AdmissionAsked,
     Answered,
     AudioArrived,
+    AudioHeld,
     Continues,
     Counted,
     Ended,
     Event,
     GapArrived,
+    Identity,
     Noticed,
     NotOpened,
     PeerError,
     Probed,
+    TimeMeasured,
 )
 from audiohook.units import NEVER_NS
 from audiohook.worker.access import Access
-from audiohook.worker.intake import Intake, StreamIntake
+from audiohook.worker.intake import Intake
+from audiohook.worker.stream_intake import StreamIntake
 
 log = logging.getLogger("audiohook.worker")
 
 
 class Owner(Protocol):
-    """Who keeps the connections: told when a stream begins, and once when a connection is gone."""
+    """Who keeps the connections: told when a stream begins, and once when a connection is gone.
+
+    `clear_way`: a stream is about to begin. If an older connection is in its way, `then` is called once it is not, and
+    the answer is False.
+    """
+
+    def clear_way(self, identity: Identity, now_ns: int, then: Callable[[int], None]) -> bool: ...
 
     def stream_began(self, connection: "Connection", stream: StreamIntake) -> None: ...
 
@@ -240,16 +250,20 @@ class Connection:
                 self._end_stream(event, now_ns)
             elif isinstance(event, Continues):
                 self._continues = event
-            elif isinstance(event, GapArrived | Noticed):
+            elif isinstance(event, AudioHeld | TimeMeasured | GapArrived | Noticed):
                 self._pass_on(event, now_ns)
             elif not isinstance(event, AudioArrived):
                 self._count(event)
 
-    def _pass_on(self, event: GapArrived | Noticed, now_ns: int) -> None:
+    def _pass_on(self, event: AudioHeld | TimeMeasured | GapArrived | Noticed, now_ns: int) -> None:
         if self._stream is None:
             return
         if isinstance(event, GapArrived):
             self._stream.pass_gap(event, now_ns)
+        elif isinstance(event, AudioHeld):
+            self._stream.hold_back(event.payload, now_ns)
+        elif isinstance(event, TimeMeasured):
+            self._stream.pass_measured(event.elapsed_ns, now_ns)
         else:
             self._stream.notice(event.kind)
 
@@ -278,6 +292,14 @@ class Connection:
         self._handle(self._call.events(), now_ns)
 
     def _admit(self, asked: AdmissionAsked, now_ns: int) -> None:
+        if self._owner.clear_way(asked.identity, now_ns, lambda later_ns: self._admit_late(asked, later_ns)):
+            self._take_in(asked, now_ns)
+
+    def _admit_late(self, asked: AdmissionAsked, now_ns: int) -> None:
+        if not self.closed and self._call.awaits_admission:  # it has not been answered otherwise meanwhile
+            self._guarded(lambda: self._take_in(asked, now_ns), now_ns)
+
+    def _take_in(self, asked: AdmissionAsked, now_ns: int) -> None:
         stream = self._intake.admit(asked, f"{self._address}:{self._port}", self._continues)
         if isinstance(stream, Refusal):
             self._call.refuse(stream, now_ns)
@@ -297,7 +319,9 @@ class Connection:
         call = self._call
         data = call.data_to_send()
         if data and not call.reset and not self._socket.send(data):
-            self._ended = Ended(SEND_STALLED.slug)
+            # By way of the Call: it knows whether the peer may come back, and says that nothing more is to be sent.
+            call.close(SEND_STALLED, now_ns)
+            self._handle(call.events(), now_ns)
             self.drop(now_ns, reset=True)
             return
         if call.reset or call.finished:

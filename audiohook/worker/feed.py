@@ -5,16 +5,20 @@ but into the ring.
 """
 
 import ctypes
+from collections.abc import Callable
 from typing import Protocol
 
 from audiohook.codec.framing import framing_for
 from audiohook.codec.l16 import ByteOrder, L16Decoder
 from audiohook.codec.opus import OpusDecoder
+from audiohook.codec.opus_packet import packet_frames
 from audiohook.codec.pcmu import PcmuDecoder
+from audiohook.codec.recut import RecutWatch
 from audiohook.memory import layout
 from audiohook.memory.row import Row
 from audiohook.memory.writer import StreamWriter
 from audiohook.session.events import Media
+from audiohook.units import frames_ns
 
 STEREO_BIT = 0x04
 USUAL_PACKETS_A_SECOND = 50
@@ -51,26 +55,36 @@ def decoder_for(media: Media, byte_order: ByteOrder) -> Decoder:
     return L16Decoder(channels, byte_order) if media.codec == "l16" else PcmuDecoder(channels)
 
 
-def feed_for(decoder: Decoder, media: Media, writer: StreamWriter, row: Row) -> Feed:
-    """Return the way of a stream's messages through its decoder into its ring."""
+def feed_for(decoder: Decoder, media: Media, writer: StreamWriter, row: Row, tell_recut: Callable[[int], None]) -> Feed:
+    """Return the way of a stream's messages through its decoder into its ring.
+
+    `tell_recut` is called at most once, with N, where the stream needs framing `fixed:N` and does not have it.
+    """
     if isinstance(decoder, OpusDecoder):
-        return OpusFeed(decoder, media, writer, row)
+        return OpusFeed(decoder, media, writer, row, tell_recut)
     return PcmFeed(decoder, writer, row)
 
 
 class OpusFeed:
     """Opus packets, cut out of messages by the stream's framing policy; what libopus refuses is concealed."""
 
-    def __init__(self, decoder: OpusDecoder, media: Media, writer: StreamWriter, row: Row) -> None:
+    def __init__(
+        self, decoder: OpusDecoder, media: Media, writer: StreamWriter, row: Row, tell_recut: Callable[[int], None]
+    ) -> None:
         self._decoder = decoder
         self._framing = framing_for(media.framing)
+        self._recut_watch = RecutWatch() if media.framing == "message" else None
+        self._tell_recut = tell_recut
         self._writer = writer
         self._row = row
+        self._rate_hz = media.rate_hz
         self._usual_frames = self._packet_frames = media.rate_hz // USUAL_PACKETS_A_SECOND
         self._scratch = ctypes.create_string_buffer(self._decoder.bound_frames * writer.frame_bytes)
         self.masked = False
 
     def take(self, message: bytes, now_ns: int) -> None:
+        if self._recut_watch is not None:
+            self._watch_cuts(self._recut_watch, message)
         for packet in self._framing.cut(message):
             self._decode(packet, now_ns)
 
@@ -78,6 +92,36 @@ class OpusFeed:
         """Conceal a packet that never became whole."""
         if self._framing.remainder():
             self._conceal(now_ns, len(self._framing.remainder()))
+
+    def hold(self, message: bytes, now_ns: int) -> None:
+        """Let the time of a message pass that came while its call was on hold: counted, not decoded."""
+        if self._recut_watch is not None:
+            self._recut_watch.pass_over(len(message))
+        for packet in self._framing.cut(message):
+            self._packet_frames = packet_frames(packet, self._rate_hz) or self._packet_frames
+            self._row.count("packets")
+            self._row.count("wire_bytes", len(packet))
+            self._writer.gap(self._packet_frames, layout.HOLD, now_ns, packets=1, wire_bytes=len(packet))
+
+    def measure(self, elapsed_ns: int, cause: int, now_ns: int) -> None:
+        """Let the time pass between the arrivals of two packets between which none was sent, in whole packets.
+
+        The later one is still to come, and takes its own time. Until a stream has had a packet they count as 20 ms.
+        """
+        packet_ns = frames_ns(self._packet_frames, self._rate_hz)
+        missing = (elapsed_ns + packet_ns // 2) // packet_ns - 1
+        if missing > 0:
+            self._writer.gap(missing * self._packet_frames, cause | layout.MEASURED, now_ns)
+
+    def _watch_cuts(self, watch: RecutWatch, message: bytes) -> None:
+        """Let the watch see a message that may be heard. Of one that may not nothing is kept, here neither."""
+        if self.masked:
+            watch.pass_over(len(message))
+            return
+        packet_bytes = watch.take(message)
+        if packet_bytes is not None:
+            self._recut_watch = None
+            self._tell_recut(packet_bytes)
 
     def _decode(self, packet: bytes, now_ns: int) -> None:
         row, writer, decoder = self._row, self._writer, self._decoder

@@ -36,14 +36,18 @@ from audiohook.session.audiohook2_terms import DIALECT as AUDIOHOOK2
 from audiohook.session.audiohook2_terms import AudioHook2Terms
 from audiohook.session.context import DIALECT as CONTEXT
 from audiohook.session.context import ContextTerms
+from audiohook.session.events import Identity
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S, milliseconds_ns, seconds_ns
 from audiohook.worker.acceptor import Acceptor
 from audiohook.worker.access import Access
 from audiohook.worker.commands import CommandPort, CommandRecord
 from audiohook.worker.connection import Connection
 from audiohook.worker.garbage import GarbageTimes
-from audiohook.worker.intake import Intake, StreamIntake
+from audiohook.worker.intake import Intake
 from audiohook.worker.placement import Placement
+from audiohook.worker.share import Share
+from audiohook.worker.stream_intake import StreamIntake
+from audiohook.worker.succession import Succession
 from audiohook.worker.verbs import Verbs
 
 log = logging.getLogger("audiohook.worker")
@@ -73,6 +77,8 @@ def terms_of(config: Config) -> Terms:
             heartbeat_ns=milliseconds_ns(context.heartbeat_ms),
             degraded_ns=milliseconds_ns(context.degraded_ms),
             first_audio_ns=milliseconds_ns(context.first_audio_ms),
+            reconnect_ns=seconds_ns(context.reconnect_seconds),
+            hold_ns=seconds_ns(context.hold_ttl_seconds),
         )
 
     return Terms(
@@ -110,9 +116,8 @@ class Worker:
         self.row = Row(arena, seat.row)
         self.row.take(os.getpid(), seat.generation, layout.ROW_BOOTING)
         pool = SlotPool(arena, SlotLocks(files.locks))
-        self.intake = Intake(
-            arena, pool, self.row, seat.generation, map_watch(files.watch), config.audiohook2.l16_byte_order
-        )
+        share = Share(arena, pool, self.row, seat.generation, map_watch(files.watch))
+        self.intake = Intake(share, config.audiohook2.l16_byte_order, seconds_ns(config.context.reconnect_seconds))
         self.terms = terms_of(config)
         self.access = Access(config)
         self.loop = Loop(self._every_turn)
@@ -121,8 +126,9 @@ class Worker:
         )
         self.calls: dict[int, Connection] = {}
         """The connection that last had a stream in each slot; whether it still has, `verbs.py` asks."""
-        record = CommandRecord(arena, self.row, self.intake.tell)
+        record = CommandRecord(arena, self.row, share.tell)
         self.commands = CommandPort(seat.command_fd, self.loop, Verbs(self.calls, time.monotonic_ns), record)
+        self._succession = Succession(pool, self.calls, self.commands.ask, self.loop)
         self.connections: set[Connection] = set()
         self._garbage = GarbageTimes(time.monotonic_ns())
         self._inbox = SignalInbox()
@@ -186,6 +192,9 @@ class Worker:
         )
         self.connections.add(connection)
         self.row.set("live", len(self.connections))
+
+    def clear_way(self, identity: Identity, now_ns: int, then: Callable[[int], None]) -> bool:
+        return self._succession.clear_way(identity, now_ns, then)
 
     def stream_began(self, connection: Connection, stream: StreamIntake) -> None:
         self.calls[stream.slot] = connection

@@ -10,13 +10,15 @@ import msgspec
 
 from audiohook.call import Session
 from audiohook.control.commands import Command, Reply, Status, Verb
-from audiohook.errors import DISCONNECTED
+from audiohook.errors import CALL_ENDED, DISCONNECTED, SUPERSEDED, Closure
 from audiohook.session.audiohook2 import AudioHook2Session
 from audiohook.session.audiohook2_rates import Sending
+from audiohook.session.context import ContextSession
 from audiohook.worker.connection import Connection
-from audiohook.worker.intake import StreamIntake
+from audiohook.worker.stream_intake import StreamIntake
 
 WRONG_DIALECT = "the peer's dialect has no such message"
+OWN_PAUSES = "the peer's dialect says itself when a call is on hold"
 
 _SAID: Mapping[Sending, str] = {
     Sending.FULL: "too many events wait already: the peer takes five a second",
@@ -37,10 +39,7 @@ class Verbs:
         stream = None if connection is None else connection.stream
         if connection is None or stream is None or (stream.slot, stream.epoch) != (command.slot, command.epoch):
             return command.gone()
-        act = _ACTS.get(command.verb)
-        if act is None:
-            return command.not_available("holding calls is not there yet")
-        return act(command, connection, stream, self._clock())
+        return _ACTS[command.verb](command, connection, stream, self._clock())
 
 
 def _say(command: Command, connection: Connection, now_ns: int, act: Callable[[AudioHook2Session], Sending]) -> Reply:
@@ -73,11 +72,43 @@ def _event(command: Command, connection: Connection, stream: StreamIntake, now_n
     return _say(command, connection, now_ns, lambda session: session.send_event([entity], now_ns))
 
 
+def _hold(command: Command, connection: Connection, stream: StreamIntake, now_ns: int) -> Reply:
+    return _tell_hold(command, connection, now_ns, ContextSession.hold)
+
+
+def _unhold(command: Command, connection: Connection, stream: StreamIntake, now_ns: int) -> Reply:
+    return _tell_hold(command, connection, now_ns, ContextSession.unhold)
+
+
+def _tell_hold(
+    command: Command, connection: Connection, now_ns: int, tell: Callable[[ContextSession, int], None]
+) -> Reply:
+    def ask(session: Session) -> bool:
+        if isinstance(session, ContextSession):
+            tell(session, now_ns)
+        return isinstance(session, ContextSession)
+
+    return command.done() if connection.ask(ask, now_ns) else command.not_available(OWN_PAUSES)
+
+
+def _take_over(command: Command, connection: Connection, stream: StreamIntake, now_ns: int) -> Reply:
+    connection.close(SUPERSEDED, now_ns)
+    return command.done()
+
+
+def _end(command: Command, connection: Connection, stream: StreamIntake, now_ns: int) -> Reply:
+    return _end_for(CALL_ENDED, command, connection, now_ns)
+
+
 def _disconnect(command: Command, connection: Connection, stream: StreamIntake, now_ns: int) -> Reply:
+    return _end_for(DISCONNECTED, command, connection, now_ns)
+
+
+def _end_for(why: Closure, command: Command, connection: Connection, now_ns: int) -> Reply:
     # "completed", not an error: where reconnecting is enabled, the peer would take an error for an invitation.
     reply = _say(command, connection, now_ns, lambda session: session.disconnect("completed", "", now_ns))
     if reply.status is Status.NOT_AVAILABLE:
-        connection.close(DISCONNECTED, now_ns)
+        connection.close(why, now_ns)
         return command.done()
     return reply
 
@@ -100,6 +131,10 @@ _ACTS: Mapping[Verb, Callable[[Command, Connection, StreamIntake, int], Reply]] 
     Verb.RESUME: _resume,
     Verb.EVENT: _event,
     Verb.DISCONNECT: _disconnect,
+    Verb.HOLD: _hold,
+    Verb.UNHOLD: _unhold,
+    Verb.END: _end,
+    Verb.TAKEOVER: _take_over,
     Verb.MASK: _mask,
     Verb.UNMASK: _unmask,
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from audiohook.errors import Refusal
-from audiohook.wire.frames import CloseReceived, Message, Pong, WebSocket
+from audiohook.wire.frames import CloseReceived, Message, Ping, Pong, WebSocket
 from audiohook.wire.request import Request, RequestReader, accept_bytes, refusal_bytes, upgrade_key
 
 
@@ -25,6 +25,7 @@ class Peer:
         self.request: Request | None = None
         self.packets: list[bytes] = []
         self.pongs: list[bytes] = []
+        self.texts: list[str] = []
         self.close: CloseReceived | None = None
         self.gone = False
 
@@ -38,7 +39,7 @@ class Acceptor:
     """Accepts, upgrades, records, echoes close frames.
 
     `refuse` may answer a request with a Refusal instead; `on_packet` is called behind each packet and may do to the
-    peer what it likes; `silent`: no request is answered.
+    peer what it likes; `silent`: no request is answered. `ignores_pings` may be set.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Acceptor:
         self._refuse = refuse
         self._on_packet = on_packet
         self._silent = silent
+        self.ignores_pings = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, None)
@@ -126,6 +128,11 @@ class Acceptor:
             self._on_packet(peer)
         elif isinstance(message, Pong):
             peer.pongs.append(message.payload)
+        elif isinstance(message, str):
+            peer.texts.append(message)
+        elif isinstance(message, Ping):
+            if not self.ignores_pings:
+                peer.connection.sendall(websocket.pong(message.payload))
         else:
             assert isinstance(message, CloseReceived), message
             peer.close = message

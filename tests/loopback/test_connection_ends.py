@@ -14,7 +14,8 @@ from audiohook.memory.writer import StreamWriter
 from audiohook.net.stream_socket import MAX_UNSENT_BYTES
 from audiohook.session.context import CLOSE_WAIT_NS
 from audiohook.wire.frames import CloseReceived
-from audiohook.worker.intake import Intake, StreamIntake
+from audiohook.worker.share import Share
+from audiohook.worker.stream_intake import StreamIntake
 from tests.support.calls import HEADERS, PING, REQUEST_NS, call_terms, close_frame, frame, plain, upgrade
 from tests.support.connections import ConnectionBench, Peer, connections, open_descriptors
 
@@ -257,12 +258,12 @@ def test_a_mistake_of_ours_ends_one_stream_with_1011(
 def test_a_mistake_at_the_end_of_a_stream_costs_no_slot_and_no_neighbour(
     worker: ConnectionBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(self: Intake, kind: str, **fields: object) -> None:
+    def broken(self: Share, kind: str, **fields: object) -> None:
         raise RuntimeError("a mistake of ours")
 
     first, second = worker.connect().upgraded(), worker.connect().upgraded()
     with monkeypatch.context() as patched:
-        patched.setattr(Intake, "tell", broken)
+        patched.setattr(Share, "tell", broken)
         first.send(close_frame(1000)).gone()
         first.socket.close()
         second.connection.drop(worker.loop.clock(), reset=False)

@@ -256,7 +256,7 @@ def test_silent_peer_is_noticed_and_dead_one_is_reset() -> None:
             daemon.wait(lambda: told("recovered") == [stream.stream_id], "RECOVERED")
             # From here on it says nothing more, not even a pong.
             assert peer.read_end() == "reset"
-            assert (stream.state, stream.end_reason, stream.close_code) == ("ENDED", "heartbeat_lost", None)
+            assert (stream.state, stream.end_reason, stream.close_code) == ("PARKED", "heartbeat_lost", None)
             assert stream.card()["flags"] & layout.FLAG_NO_AUDIO
             assert stream.totals.packets == 4
         assert daemon.counter("heartbeat_lost") == 1

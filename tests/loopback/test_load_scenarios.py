@@ -43,7 +43,8 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    with Daemon('context.paths={"/recut"={framing="fixed:60"}}', "memory.streams=64") as running:
+    paths = 'context.paths={"/recut"={framing="fixed:60"}, "/self-delimited"={framing="self_delimited"}}'
+    with Daemon(paths, "memory.streams=64") as running:
         yield running.wait_ready()
 
 
@@ -107,6 +108,31 @@ def test_what_is_not_as_expected_is_told(
     assert status == 1
     assert said.startswith("FAILED")
     assert told in said
+
+
+RETURNS = '{ do = "drop" }, { do = "connect" }, { do = "audio", seconds = 0.2 }'
+
+
+@pytest.mark.parametrize(
+    ("steps", "expect", "told"),
+    [
+        (
+            f'{RETURNS}, {{ do = "close" }}',
+            "streams = 2\ngaps_at_least = { lost = 0.0 }",
+            "stream 2 continues the one before",
+        ),
+        ('{ do = "drop" }', 'end_reason = "peer_vanished"', "the last stream: PARKED; expected ENDED"),
+        ('{ do = "close" }', "parked = true", "the last stream: ENDED; expected PARKED"),
+    ],
+)
+def test_a_call_that_comes_back_or_may_and_should_not_is_told(
+    daemon: Daemon, audio: Path, tmp_path: Path, steps: str, expect: str, told: str
+) -> None:
+    file = scenario(tmp_path, steps, expect)
+    file.write_text(file.read_text().replace("audiohook2", "context"))
+    status, said, _ = play(daemon.url, daemon.hub_path, audio, [file])
+    assert status == 1
+    assert said.splitlines()[1:] == [f"        {told}"], said
 
 
 @pytest.mark.parametrize(

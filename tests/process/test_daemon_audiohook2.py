@@ -1,15 +1,20 @@
 """AudioHook v2 against the running daemon: what Genesys sends is what a reader finds, and when it was said."""
 
 import json
+import signal
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import audiohook
-from audiohook.session.audiohook2_client import probe
+from audiohook.codec import l16
+from audiohook.memory import layout
+from audiohook.session.audiohook2_client import offer, probe
+from audiohook.session.audiohook2_messages import ContinuedSession
+from audiohook.wire.client import masked_frame
 from tests.support.daemon import Daemon
-from tests.support.genesys import Genesys
+from tests.support.genesys import BINARY, MASK, Genesys, new_caller
 
 Start = Callable[..., Daemon]
 
@@ -33,6 +38,9 @@ def test_every_sample_of_both_channels_is_read_back(start_daemon: Start) -> None
         assert (stream.dialect, stream.codec, stream.sample_rate) == ("audiohook2", "pcmu", 8000)
         assert stream.channel_names == ("external", "internal")
         assert stream.call_id == genesys.caller.conversation_id
+        (started,) = [event for event in daemon.events() if event["event"] == "stream_started"]
+        assert started["correlation"] == genesys.caller.correlation_id
+        assert daemon.logged(f"stream started .* correlation={genesys.caller.correlation_id}$")
         genesys.close()
         assert not genesys.client.faults
     assert np.array_equal(everything(stream), genesys.sent)
@@ -58,6 +66,61 @@ def test_discarded_and_paused_time_is_on_the_timeline(start_daemon: Start) -> No
     assert np.array_equal(heard[4800:], genesys.sent[800:])
 
 
+@pytest.mark.parametrize("byte_order", ["little", "big"])
+def test_l16_is_read_back_in_the_byte_order_that_is_set(start_daemon: Start, byte_order: l16.ByteOrder) -> None:
+    daemon = start_daemon(f"audiohook2.l16_byte_order={byte_order}")
+    with Genesys(daemon.address, offers=(offer("internal", media_format="L16"),)) as genesys:
+        genesys.opened()
+        samples = speech(800)[:, 0]
+        genesys.socket.sendall(masked_frame(l16.encode(samples, byte_order), MASK, BINARY))
+        genesys.client.audio_sent(len(samples))
+        genesys.close()
+        assert not genesys.client.faults
+    stream = daemon.hub.open(call_id=genesys.caller.conversation_id)
+    assert (stream.codec, stream.channel_names) == ("l16", ("internal",))
+    assert np.array_equal(everything(stream)[:, 0], samples)
+
+
+def test_what_a_peer_says_beside_its_audio_is_counted_and_in_no_log(start_daemon: Start) -> None:
+    daemon = start_daemon()
+    with Genesys(daemon.address, new_caller(ani="tel:+15551234567", ani_name="J. Doe")) as genesys:
+        genesys.opened()
+        genesys.client.error(415, "call from +15557654321")
+        genesys.client.dtmf("7")
+        genesys.client.update("de-DE")
+        genesys.until("updated").close()
+        assert not genesys.client.faults
+    daemon.wait(lambda: daemon.counter("streams_ended") == 1, "the end")
+    assert [daemon.counter(name) for name in ("peer_errors", "dtmf", "updates")] == [1, 1, 1]
+    assert daemon.logged("reports an error code=415 ")
+    assert not daemon.logged("555|Doe")
+    assert daemon.hub.open(call_id=genesys.caller.conversation_id).card()["ani"] == "tel:+15551234567"
+
+
+def test_a_session_without_media_is_a_stream_of_no_length(start_daemon: Start) -> None:
+    daemon = start_daemon()
+    with Genesys(daemon.address, offers=()) as genesys:
+        genesys.opened().close()
+        assert (genesys.client.media, genesys.client.faults) == (None, [])
+    stream = daemon.hub.open(call_id=genesys.caller.conversation_id)
+    assert (stream.codec, stream.totals.length, stream.end_reason) == ("none", 0, "peer_closed")
+
+
+def test_a_stop_of_the_daemon_is_a_disconnect_and_the_peer_closes(start_daemon: Start) -> None:
+    daemon = start_daemon()
+    with Genesys(daemon.address) as genesys:
+        genesys.opened()
+        genesys.say(speech(800))
+        stream = daemon.wait(lambda: next(daemon.hub.streams(), None), "a stream")
+        daemon.wait(lambda: stream.totals.length == 800, "the audio")
+        daemon.signal(signal.SIGQUIT)
+        genesys.until("disconnect").until("closed")
+        assert not genesys.client.faults
+    daemon.wait(lambda: stream.over, "the end")
+    assert (stream.end_reason, stream.totals.length) == ("shutdown", 800)
+    assert daemon.wait_exit() == 0
+
+
 def test_the_probe_is_answered_and_is_no_call(start_daemon: Start) -> None:
     daemon = start_daemon()
     caller = probe(
@@ -74,8 +137,6 @@ def test_the_probe_is_answered_and_is_no_call(start_daemon: Start) -> None:
 
 
 def test_a_second_session_continues_the_first_without_overlap(start_daemon: Start) -> None:
-    from audiohook.session.audiohook2_messages import ContinuedSession
-
     daemon = start_daemon()
     with Genesys(daemon.address) as first:
         first.opened()
@@ -92,6 +153,29 @@ def test_a_second_session_continues_the_first_without_overlap(start_daemon: Star
         assert (old.card()["continued_by_slot"], old.card()["continued_by_epoch"]) == (stream.slot, stream.epoch)
         assert stream.timeline.media_base == 8000
         second.close()
+
+
+def test_the_newest_session_that_is_named_is_continued_and_no_other_organizations(start_daemon: Start) -> None:
+    daemon = start_daemon()
+
+    def placed(frames: int, first_frames: int = 0, named: tuple[str, ...] = (), **fields: str) -> audiohook.Stream:
+        continued = tuple(ContinuedSession(session_id, 1, 1) for session_id in named)
+        caller = new_caller(**fields)
+        with Genesys(daemon.address, caller, continued=continued, first_frames=first_frames) as genesys:
+            genesys.opened()
+            genesys.say(speech(frames))
+            genesys.close()
+            assert not genesys.client.faults
+        return daemon.hub.open(call_id=caller.conversation_id)
+
+    older, newer = placed(800), placed(1600)
+    named = (older.card()["session_id"], newer.card()["session_id"])
+    third = placed(160, 1600, named)
+    card = third.card()
+    assert (card["continues_slot"], card["continues_epoch"]) == (newer.slot, newer.epoch)
+    assert (third.timeline.media_base, third.totals.decoded) == (1600, 160)
+    foreign = placed(160, 1600, named, organization_id="11111111-2222-4333-8444-555555555555")
+    assert foreign.card()["continues_slot"] == layout.NO_SLOT
 
 
 @pytest.fixture

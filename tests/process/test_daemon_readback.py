@@ -186,7 +186,7 @@ def can_attach(daemon: Daemon) -> bool:
 
 
 def test_streams_events_and_open_tell_what_there_is(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon()
+    daemon = start_daemon("context.reconnect_seconds=0")
     following = daemon.hub.streams(follow=True)
     peers = []
     for number in range(3):

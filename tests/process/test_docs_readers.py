@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import PATIENCE_S, ROOT, Daemon
-from tests.support.peer import Peer, Talking, call
+from tests.support.peer import Peer, Talking, call, call_again
 
 TEXT = (ROOT / "docs" / "readers.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"\n## ([^\n]+)\n(?:(?!\n## ).)*?```python\n(.*?)```", TEXT, re.DOTALL))
@@ -140,6 +140,31 @@ def gaps(calls: Calls) -> None:
     assert calls.finish() == "gaps: {} []\n"
 
 
+def away_and_back(calls: Calls) -> None:
+    calls.daemon.wait(calls.daemon.watched, "a reader that waits")
+    first = calls.talking.take(calls.inbound)
+    first.close(1000, "Hold")
+    stream = calls.daemon.hub.open(call_id=first.call_id)
+    calls.daemon.wait(lambda: stream.parked, "a PARKED stream")
+    left_s = time.monotonic()
+    calls.daemon.wait(lambda: time.monotonic() - left_s > 0.1, "the end of the hold")
+    second = call_again(calls.daemon.address, first)
+    calls.talking.add(second, 2)
+    calls.daemon.wait(lambda: len(second.sent) > 30, "30 packets")
+    calls.hang_up(second)
+    *gaps, heard, one, two = calls.finish().splitlines()
+    held = 0
+    for line in gaps:
+        found = re.fullmatch(r"(\d+) frames from (\d+) on: held, measured: True", line)
+        assert found
+        assert int(found[2]) == len(first.sent) * 320 + held
+        held += int(found[1])
+    assert held >= 800
+    lengths = [len(first.sent) * 320, held + len(second.sent) * 320]
+    assert heard == f"heard {sum(lengths)}"
+    assert [one, two] == [f"{length} peer_closed" for length in lengths]
+
+
 def last_second(calls: Calls) -> None:
     found = re.fullmatch(r"16000 frames, up to (\d+) True\n", calls.finish())
     assert found
@@ -208,6 +233,7 @@ EXPECTED: dict[str, Callable[[Calls], None]] = {
     "Views, copies and how long they are true": views,
     "Falling behind": falling_behind,
     "Gaps": gaps,
+    "Calls that go away and come back": away_and_back,
     "The last second": last_second,
     "All streams in one loop": all_streams,
     "For models: resampled, as floats": for_models,

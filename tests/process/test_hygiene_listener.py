@@ -1,5 +1,6 @@
 """Listening sockets and the descriptor limit: what works, and what a refusal says."""
 
+import gc
 import os
 import resource
 import socket
@@ -75,6 +76,7 @@ def test_address_in_use_is_said_in_words_and_nothing_stays_open() -> None:
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
         taken = f"127.0.0.1:{stranger.getsockname()[1]}"
+        gc.collect()  # what an earlier test left behind must not be closed in between
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(BootError, match=r"Address already in use.*another program listens there"):
             open_listeners(["127.0.0.1:0", taken], 16)

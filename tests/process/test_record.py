@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tests.support.daemon import PATIENCE_S, ROOT, Daemon
-from tests.support.peer import Peer, Samples, Talking, call, decoded, packets_of
+from tests.support.peer import Peer, Samples, Talking, call, call_again, decoded, packets_of
 
 StartDaemon = Callable[..., Daemon]
 
@@ -196,6 +196,43 @@ def test_sigterm_leaves_files_complete_to_the_last_packet_and_the_next_goes_on(
         recorder.wait_logged("attached to", 3)
         assert recorder.stop() == 0
     assert recorder.log.count("recording stream=") == 2, "what is complete is not recorded again"
+
+
+def test_a_call_that_comes_back_has_a_file_for_each_of_its_streams(start_daemon: StartDaemon, folder: Path) -> None:
+    """The first is open until then, also for a recorder that is stopped and started while nobody is there."""
+    daemon = start_daemon()
+    peer = call(daemon.address)
+    head = daemon.hub.open(call_id=peer.call_id)
+    with Recorder(folder, "--hub", daemon.hub_path) as recorder:
+        recorder.wait_logged("recording stream=")
+        peer.send_packets(packets_of(1)[:30])
+        peer.close(1000, "Hold")
+        daemon.wait(lambda: head.parked, "a PARKED stream")
+        assert recorder.stop() == 0
+    path, content = verdicts(folder)[peer.call_id]
+    assert np.array_equal(played(path), decoded(peer.sent))
+    assert (content["complete"], content["state"], content["ended"]) == (False, "PARKED", None)
+    assert (content["end_reason"], content["continues"], content["continued_by"]) == ("peer_closed", None, None)
+    with Recorder(folder, "--hub", daemon.hub_path) as recorder:
+        recorder.wait_logged("going on with stream=")
+        again = call_again(daemon.address, peer)
+        again.send_packets(packets_of(2)[:30])
+        again.close()
+        recorder.wait_logged("recorded stream=", 2)
+        assert recorder.stop() == 0
+    found = {content["stream"]: content for path in folder.glob("*.json") if (content := json.loads(path.read_text()))}
+    first, second = found[head.stream_id], next(one for one in found.values() if one["stream"] != head.stream_id)
+    assert (first["continues"], first["continued_by"]) == (None, second["stream"])
+    assert (second["continues"], second["continued_by"]) == (first["stream"], None)
+    assert [(one["complete"], one["state"], bool(one["ended"])) for one in (first, second)] == [
+        (True, "ENDED", True)
+    ] * 2
+    held = second["totals"]["gaps"]["held"]
+    assert (first["frames"], second["first_frame"], second["frames"]) == (9600, 9600, held + 9600)
+    gap = {"first_frame": 9600, "frames": held, "cause": "held", "measured": True}
+    assert (first["gaps"], second["gaps"]) == ([], [gap])
+    (path,) = folder.glob(f"*{second['stream']}.wav")
+    assert np.array_equal(played(path), np.concatenate([np.zeros(held, np.int16), decoded(again.sent)]))
 
 
 def test_only_what_matches(start_daemon: StartDaemon, folder: Path) -> None:

@@ -6,7 +6,7 @@ The peer's side is `audiohook.wire.client`; nothing here shares code with the pa
 
 from collections.abc import Callable, Iterable
 
-from audiohook.call import Call, Terms
+from audiohook.call import Call, Session, Terms
 from audiohook.errors import Closure, Refusal
 from audiohook.session.audiohook2_terms import AudioHook2Terms
 from audiohook.session.context import ContextTerms
@@ -24,6 +24,8 @@ REQUEST_NS = 10 * NS_PER_S
 HEARTBEAT_NS = 4 * NS_PER_S
 DEGRADED_NS = 5 * NS_PER_S
 FIRST_AUDIO_NS = 10 * NS_PER_S
+RECONNECT_NS = 15 * NS_PER_S
+HOLD_NS = 3600 * NS_PER_S
 MAX_MESSAGE_BYTES = 2000
 
 CALL_ID = "0c0ffee0-1111-4222-8333-444455556666"
@@ -44,6 +46,8 @@ def context_terms(
     degraded_ns: int = DEGRADED_NS,
     first_audio_ns: int = FIRST_AUDIO_NS,
     rate_hz: int = 16_000,
+    reconnect_ns: int = RECONNECT_NS,
+    hold_ns: int = HOLD_NS,
 ) -> ContextTerms:
     return ContextTerms(
         rate_hz=rate_hz,
@@ -51,6 +55,8 @@ def context_terms(
         heartbeat_ns=heartbeat_ns,
         degraded_ns=degraded_ns,
         first_audio_ns=first_audio_ns,
+        reconnect_ns=reconnect_ns,
+        hold_ns=hold_ns,
     )
 
 
@@ -124,6 +130,13 @@ class Adapter:
     def close(self, why: Closure) -> "Adapter":
         if not self.outcome:
             self.call.close(why, self.now_ns)
+            self._after()
+        return self
+
+    def ask(self, act: Callable[[Session], object]) -> "Adapter":
+        """Let `act` ask something of the call's session, as a command does."""
+        if not self.outcome:
+            self.call.ask(act, self.now_ns)
             self._after()
         return self
 

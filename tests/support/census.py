@@ -14,6 +14,7 @@ LIMITS = (
     f"http.max_request_bytes={REQUEST_BYTES}",
     "http.max_headers=20",
     "http.request_seconds=1",
+    "context.reconnect_seconds=0",
 )
 
 SLUGS = {answer.slug for answer in (*REFUSALS, *CLOSURES)}

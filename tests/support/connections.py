@@ -23,12 +23,15 @@ from audiohook.memory.row import Row
 from audiohook.memory.watch import map_watch
 from audiohook.net.loop import Loop
 from audiohook.net.stream_socket import StreamSocket
+from audiohook.session.events import Identity
 from audiohook.units import NS_PER_MS
 from audiohook.wire.client import UpgradeAnswer, UpgradeReader
 from audiohook.wire.frames import Message, WebSocket
 from audiohook.worker.access import Access
 from audiohook.worker.connection import Connection
-from audiohook.worker.intake import Intake, StreamIntake
+from audiohook.worker.intake import Intake
+from audiohook.worker.share import Share
+from audiohook.worker.stream_intake import StreamIntake
 from tests.support.calls import KEY, call_terms, upgrade
 from tests.support.memory import Bench
 from tests.support.tcp import PATIENCE_SECONDS, tcp_pair
@@ -111,7 +114,7 @@ class ConnectionBench:
         self.terms = terms or call_terms()
         self.skipped_ns = 0
         self.loop = Loop(lambda now_ns: now_ns + TURN_NS, lambda: time.monotonic_ns() + self.skipped_ns)
-        self.intake = Intake(memory.arena, memory.pool, self.row, 1, map_watch(memory.files.watch))
+        self.intake = Intake(Share(memory.arena, memory.pool, self.row, 1, map_watch(memory.files.watch)))
         self.connections: set[Connection] = set()
         self.gone: list[Connection] = []
         self._events = EventReader(memory.reader, 0, oldest=True)
@@ -137,6 +140,10 @@ class ConnectionBench:
         self.connections.add(connection)
         self._peers.append(Peer(self, connected, connection))
         return self._peers[-1]
+
+    def clear_way(self, identity: Identity, now_ns: int, then: Callable[[int], None]) -> bool:
+        """Nobody else is there."""
+        return True
 
     def stream_began(self, connection: Connection, stream: StreamIntake) -> None:
         """A worker would remember where it is."""

@@ -57,6 +57,8 @@ PURE_MODULES = frozenset(
         "audiohook.supervisor.orders",
         "audiohook.memory.layout",
         "audiohook.load.plan",
+        "audiohook.load.faults.planned",
+        "audiohook.load.faults.planning",
     }
 )
 IMPURE = frozenset({"socket", "selectors", "os", "mmap", "time", "signal", "threading", "logging", "random"})

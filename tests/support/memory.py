@@ -7,7 +7,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -111,14 +111,20 @@ class KnownWriter:
     channels: int = 1
     salt: int = 0
     now_ns: int = 0
+    identity: dict[str, int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        slot = self.pool.acquire(0, 1, rate_hz=self.rate_hz, channels=self.channels, channel_names="inbound")
+        media: dict[str, int | str] = {"rate_hz": self.rate_hz, "channels": self.channels, "channel_names": "inbound"}
+        slot = self.pool.acquire(0, 1, **{**media, **self.identity})
         assert slot is not None, "no slot left for the test's stream"
         self.slot = slot
         self.card = read_card(self.arena, slot)
-        self.writer = StreamWriter(self.arena, slot, self.rate_hz, self.channels)
+        self.writer = StreamWriter(self.arena, slot, self.rate_hz, self.channels, self.card["media_base"])
         update_card(self.arena, slot, state=layout.LIVE)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.slot, self.card["epoch"]
 
     def audio(self, frames: int, cause: int = layout.DECODED, bound_frames: int = 0) -> Samples:
         """Publish one packet of `frames`, claimed with room for `bound_frames` if that is more; return its samples."""

@@ -160,6 +160,24 @@ def call(address: Address, *, direction: str = "inbound") -> Peer:
     return peer
 
 
+def call_again(address: Address, earlier: Peer, *, direction: str = "inbound") -> Peer:
+    """Return a peer whose call was accepted and is that of an earlier one: same call, participant and direction."""
+    names = upgrade_headers(
+        call_id=earlier.call_id,
+        session_id="another-session",
+        user_id="a-user",
+        participant_id=earlier.participant_id,
+        direction=direction,
+    )
+    peer = Peer(address, headers=names)
+    peer.call_id, peer.participant_id = earlier.call_id, earlier.participant_id
+    answer = peer.upgrade()
+    if not answer.accepted:
+        peer.socket.close()
+        raise AssertionError(answer)
+    return peer
+
+
 class Talking:
     """Calls that talk: each sends its next packet every `every_s`, all of them in one thread.
 

@@ -238,6 +238,7 @@ class AnyPeer(RuleBasedStateMachine):
         assert message.id == SESSION
         assert not self.texts or message.clientseq >= self.texts[-1].clientseq
         assert wire.Closed not in before, "nothing after closed"
+        assert not isinstance(message, wire.Reconnect), "nobody can ask for it"
         if isinstance(message, wire.Opened):
             assert before == [], "opened is the first"
         elif not isinstance(message, wire.Disconnect | wire.Closed):

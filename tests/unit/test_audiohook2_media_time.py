@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from audiohook.session.audiohook2_opening import MAX_CONTINUED_SESSIONS
 from audiohook.session.audiohook2_table import State
 from audiohook.session.events import (
     AdmissionAsked,
@@ -190,6 +191,12 @@ def test_an_earlier_session_that_nobody_knows() -> None:
 def test_continued_sessions_that_are_wrong_are_none(entries: Any) -> None:
     life = Life().open(continuedSessions=entries)
     assert not any(isinstance(event, Continues) for event in life.events())
+
+
+def test_of_very_many_continued_sessions_the_newest_count() -> None:
+    names = [f"{OLD[:-4]}{number:04}" for number in range(MAX_CONTINUED_SESSIONS + 8)]
+    life = Life().open(continuedSessions=[{"id": name, "serverseq": 1, "clientseq": 1} for name in names])
+    assert life.events()[0] == Continues(tuple(names[8:]), 0)
 
 
 def test_a_retry_that_starts_later_says_so() -> None:

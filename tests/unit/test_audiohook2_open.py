@@ -88,6 +88,7 @@ def test_open_asks_for_a_stream_and_is_answered_at_once() -> None:
                 organization_id=ORGANIZATION,
                 ani="tel:+15551234567",
                 dnis="+1-555-9",
+                correlation_id=CORRELATION,
             ),
             Media("pcmu", 8000, ("external", "internal"), "message"),
         )

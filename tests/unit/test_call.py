@@ -27,6 +27,7 @@ from tests.support.calls import (
     CALL_ID,
     HEADERS,
     PING,
+    RECONNECT_NS,
     REQUEST_NS,
     START_NS,
     TEXT,
@@ -307,7 +308,7 @@ def test_an_end_without_a_code_resets_in_every_phase(phase: str, why: Closure) -
     sent, events = bytes(adapter.sent), list(adapter.events)
     adapter.close(why)
     assert (adapter.outcome, bytes(adapter.sent)) == ("reset", sent)
-    assert adapter.events == [*events, *([Ended(why.slug)] if phase == "streaming" else [])]
+    assert adapter.events == [*events, *([Ended(why.slug, waits_ns=RECONNECT_NS)] if phase == "streaming" else [])]
     assert (adapter.call.finished, adapter.call.deadline_ns) == (True, NEVER_NS)
 
 

@@ -20,6 +20,7 @@ from tests.support.calls import (
     MAX_MESSAGE_BYTES,
     PING,
     PONG,
+    RECONNECT_NS,
     REQUEST_NS,
     TEXT,
     Adapter,
@@ -126,7 +127,10 @@ def test_a_peer_that_goes_after_its_mistake(data: bytes, code: int, slug: str) -
 )
 def test_the_peer_closes(data: bytes, code: int | None, reason: str) -> None:
     adapter = in_every_cut(upgrade() + frame(b"last") + data + frame(b"behind"))
-    assert behind_the_101(adapter) == [AudioArrived(b"last"), Ended("peer_closed", code, reason)]
+    assert behind_the_101(adapter) == [
+        AudioArrived(b"last"),
+        Ended("peer_closed", code, reason, RECONNECT_NS if code == 1001 else 0),
+    ]
     assert adapter.messages() == [CloseReceived(code, "")]
     assert (adapter.half_closed, adapter.outcome, adapter.call.streaming) == (True, "", False)
     assert in_every_cut(upgrade() + data, Adapter.eof).outcome == "closed"
@@ -205,7 +209,7 @@ def test_end_of_file_at_every_point() -> None:
         if length < len(upgrade()):
             assert ends == ([Answered("request_malformed")] if data else [])
         elif length < closed_at:
-            assert ends == [Ended("peer_vanished")]
+            assert ends == [Ended("peer_vanished", waits_ns=RECONNECT_NS)]
         else:
             assert ends == [Ended("peer_closed", 1000, "bye")]
         assert not ends or ends[0] is adapter.events[-1]
@@ -221,7 +225,7 @@ def test_a_silent_peer_is_asked_and_then_reset() -> None:
     sent = bytes(adapter.sent)
     assert adapter.advance(HEARTBEAT_NS - 1).outcome == ""
     assert adapter.advance(1).outcome == "reset"
-    assert (bytes(adapter.sent), behind_the_101(adapter)) == (sent, [Ended("heartbeat_lost")])
+    assert (bytes(adapter.sent), behind_the_101(adapter)) == (sent, [Ended("heartbeat_lost", waits_ns=RECONNECT_NS)])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The two framing policies: `message` changes nothing, `fixed:N` restores any re-cutting."""
+"""Two of the framing policies: `message` changes nothing, `fixed:N` restores any re-cutting."""
 
 import itertools
 
@@ -65,7 +65,11 @@ def test_the_bounds_of_fixed_are_allowed(policy: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", ["", "fixed", "fixed:", "fixed:0", "fixed:1276", "fixed:-1", "fixed:1.5", "fixed:٣", "messages", "guess"]
+    "policy",
+    [
+        *("", "fixed", "fixed:", "fixed:0", "fixed:1276", "fixed:-1", "fixed:1.5", "fixed:٣"),
+        *("messages", "guess", "self_delimited:1"),
+    ],
 )
 def test_any_other_policy_is_refused(policy: str) -> None:
     with pytest.raises(ValueError, match="framing"):

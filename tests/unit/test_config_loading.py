@@ -169,7 +169,7 @@ good_paths = st.dictionaries(
         {},
         optional={
             "sample_rate": st.sampled_from([8000, 16000]),
-            "framing": st.sampled_from(["message", "fixed:1", "fixed:1275"]),
+            "framing": st.sampled_from(["message", "self_delimited", "fixed:1", "fixed:1275"]),
         },
     ),
 )

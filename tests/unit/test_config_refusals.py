@@ -14,7 +14,7 @@ ANONYMOUS = (
     "or set server.allow_anonymous = true to let anybody who reaches this address place calls"
 )
 NOT_ADDRESS = 'not an address; write "host:port" or "[v6]:port" with a port from 0 to 65535'
-FRAMING = 'must be "message" or "fixed:N" with N from 1 to 1275, such as "fixed:160"'
+FRAMING = 'must be "message", "self_delimited", or "fixed:N" with N from 1 to 1275, such as "fixed:160"'
 NO_PATH = "no request has this path; write visible ASCII without ? and #, and percent-encode the rest"
 ROWS = "workers x (max_generations + 1) may be 120 at most, and is"
 SECTIONS = "server, memory, http, context, audiohook2, auth, hub, log"

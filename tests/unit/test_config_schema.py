@@ -52,6 +52,8 @@ DEFAULTS = {
         "heartbeat_ms": 4000,
         "degraded_ms": 5000,
         "first_audio_ms": 10000,
+        "reconnect_seconds": 15,
+        "hold_ttl_seconds": 3600,
         "paths": {},
     },
     "audiohook2": {

@@ -11,10 +11,12 @@ from audiohook.errors import (
     PEER_VANISHED,
     SEND_STALLED,
     SHUTDOWN,
+    SUPERSEDED,
 )
-from audiohook.session.context import CLOSE_WAIT_NS, TABLE, Action, ContextSession, Input, State
+from audiohook.session.context import CLOSE_WAIT_NS, HELD_PAUSE_NS, TABLE, Action, ContextSession, Input, State
 from audiohook.session.events import (
     AudioArrived,
+    AudioHeld,
     Command,
     Ended,
     Event,
@@ -22,9 +24,18 @@ from audiohook.session.events import (
     Reset,
     SendClose,
     SendPing,
+    TimeMeasured,
 )
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
-from tests.support.calls import DEGRADED_NS, FIRST_AUDIO_NS, HEARTBEAT_NS, START_NS, context_terms
+from tests.support.calls import (
+    DEGRADED_NS,
+    FIRST_AUDIO_NS,
+    HEARTBEAT_NS,
+    HOLD_NS,
+    RECONNECT_NS,
+    START_NS,
+    context_terms,
+)
 
 HOUR_NS = 3600 * NS_PER_S
 
@@ -65,6 +76,10 @@ def reached(state: State) -> Life:
         session.receive_audio(b"a", life.now_ns)
         if state is State.DEGRADED:
             life.pass_time(DEGRADED_NS)
+    elif state in (State.HELD_EARLY, State.HELD):
+        if state is State.HELD:
+            session.receive_audio(b"a", life.now_ns)
+        session.hold(life.now_ns)
     elif state is State.CLOSING:
         session.close(SHUTDOWN, life.now_ns)
     elif state is State.OVER:
@@ -88,6 +103,8 @@ GIVE: dict[Input, Callable[[Life], None]] = {
     Input.AUDIO: lambda life: life.session.receive_audio(b"opus", life.now_ns),
     Input.TEXT: lambda life: life.session.receive_text("", life.now_ns),
     Input.SILENCE: silence,
+    Input.HOLD: lambda life: life.session.hold(life.now_ns),
+    Input.UNHOLD: lambda life: life.session.unhold(life.now_ns),
     Input.PEER_CLOSE: lambda life: life.session.receive_close(1000, "bye", life.now_ns),
     Input.PEER_GONE: lambda life: life.session.receive_eof(life.now_ns),
     Input.PEER_DEAD: lambda life: life.session.close(SEND_STALLED, life.now_ns),
@@ -95,21 +112,33 @@ GIVE: dict[Input, Callable[[Life], None]] = {
     Input.CLOSE_LATE: close_late,
 }
 
-ENDED_BY = {
-    Input.PEER_CLOSE: Ended(PEER_CLOSED, 1000, "bye"),
-    Input.PEER_GONE: Ended(PEER_VANISHED),
-    Input.PEER_DEAD: Ended("send_stalled"),
-    Input.END: Ended("internal_error", 1011, "internal error"),
-}
+ON_HOLD = (State.HELD_EARLY, State.HELD)
 
 
-def effect(action: Action, given: Input) -> tuple[list[Event], list[Command]]:
+def ended_by(state: State, given: Input) -> Ended:
+    """Return how a stream ends in this state; who is on hold is waited for whatever happens to the connection."""
+    waits_ns = HOLD_NS if state in ON_HOLD else RECONNECT_NS
+    return {
+        Input.PEER_CLOSE: Ended(PEER_CLOSED, 1000, "bye", waits_ns if state in ON_HOLD else 0),
+        Input.PEER_GONE: Ended(PEER_VANISHED, waits_ns=waits_ns),
+        Input.PEER_DEAD: Ended("send_stalled", waits_ns=waits_ns),
+        Input.END: Ended("internal_error", 1011, "internal error"),
+    }[given]
+
+
+def effect(state: State, action: Action, given: Input) -> tuple[list[Event], list[Command]]:
     """Return what each action is known by."""
     match action:
         case Action.DELIVER:
             return [AudioArrived(b"opus")], []
         case Action.RECOVER:
             return [Noticed("recovered"), AudioArrived(b"opus")], []
+        case Action.HOLD_BACK:
+            return [AudioHeld(b"opus")], []
+        case Action.SAY_HELD:
+            return [Noticed("held")], []
+        case Action.SAY_UNHELD:
+            return [Noticed("unheld")], []
         case Action.IGNORE_TEXT:
             return [Noticed("text_ignored")], []
         case Action.SAY_NO_AUDIO:
@@ -117,11 +146,11 @@ def effect(action: Action, given: Input) -> tuple[list[Event], list[Command]]:
         case Action.SAY_DEGRADED:
             return [Noticed("degraded")], []
         case Action.FINISH:
-            return [ENDED_BY[given]], []
+            return [ended_by(state, given)], []
         case Action.FINISH_TOLD:
-            return [ENDED_BY[given]], [SendClose(1011, "internal error")]
+            return [ended_by(state, given)], [SendClose(1011, "internal error")]
         case Action.FINISH_DEAD:
-            return [ENDED_BY[given]], [Reset()]
+            return [ended_by(state, given)], [Reset()]
         case Action.DROP:
             return [], [Reset()]
         case Action.NOTHING:
@@ -136,7 +165,7 @@ def test_every_pair(state: State, given: Input) -> None:
     GIVE[given](life)
     assert life.session.state is after
     events, commands = take(life.session)
-    assert (events, [command for command in commands if command != SendPing()]) == effect(action, given)
+    assert (events, [command for command in commands if command != SendPing()]) == effect(state, action, given)
 
 
 def test_the_table_has_every_pair_and_no_other() -> None:
@@ -175,7 +204,7 @@ def test_dead_when_nothing_came_until_the_next_ping_was_due() -> None:
     session.on_deadline(START_NS + 2 * HEARTBEAT_NS - 1)
     assert take(session) == ([], [])
     session.on_deadline(START_NS + 2 * HEARTBEAT_NS)
-    assert take(session) == ([Ended(HEARTBEAT_LOST.slug)], [Reset()])
+    assert take(session) == ([Ended(HEARTBEAT_LOST.slug, waits_ns=RECONNECT_NS)], [Reset()])
     assert (session.state, session.deadline_ns) == (State.OVER, NEVER_NS)
 
 
@@ -216,7 +245,7 @@ def test_a_process_that_was_stopped_for_a_minute_asks_again_before_it_judges() -
     assert session.state in (State.FRESH, State.MUTE)
     assert session.commands == [SendPing(), SendPing()]
     session.on_deadline(late_ns + HEARTBEAT_NS)
-    assert session.events[-1] == Ended(HEARTBEAT_LOST.slug), "but then it does"
+    assert session.events[-1] == Ended(HEARTBEAT_LOST.slug, waits_ns=RECONNECT_NS), "but then it does"
 
 
 def test_no_ping_and_no_judgement_while_closing() -> None:
@@ -282,6 +311,106 @@ def test_text_and_pongs_are_no_audio() -> None:
         life.session.receive_text("", life.now_ns)
         life.pass_time(NS_PER_S)
     assert notices(life).count("degraded") == 1
+
+
+# Holding and leaving
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "waits_ns"),
+    [
+        (1000, "Hold", HOLD_NS),
+        (1000, "hold", HOLD_NS),
+        (1000, "", 0),
+        (1000, "on hold", 0),
+        (1011, "Hold", 0),
+        (1001, "", RECONNECT_NS),
+        (1006, "", RECONNECT_NS),
+        (1012, "restart", RECONNECT_NS),
+        (1011, "", 0),
+        (None, "", 0),
+        (4000, "", 0),
+    ],
+)
+def test_how_long_the_peer_that_closes_is_waited_for(code: int | None, text: str, waits_ns: int) -> None:
+    life = reached(State.FLOWING)
+    life.session.receive_close(code, text, life.now_ns)
+    said = [Noticed("held")] if waits_ns == HOLD_NS else []
+    assert take(life.session) == ([*said, Ended(PEER_CLOSED, code, text, waits_ns)], [])
+
+
+def test_a_newer_connection_takes_the_stream_on_from_a_stream_that_waits() -> None:
+    life = reached(State.FLOWING)
+    life.session.close(SUPERSEDED, life.now_ns)
+    ended = Ended("superseded", 4409, SUPERSEDED.text, RECONNECT_NS)
+    assert take(life.session) == ([ended], [SendClose(4409, SUPERSEDED.text)])
+
+
+def test_a_hold_with_packets_counts_each_and_measures_nothing() -> None:
+    life = reached(State.FLOWING)
+    life.session.hold(life.now_ns)
+    for _ in range(100):
+        life.now_ns += 20 * NS_PER_MS
+        life.session.receive_audio(b"held", life.now_ns)
+    life.session.unhold(life.now_ns)
+    life.session.receive_audio(b"heard", life.now_ns + 20 * NS_PER_MS)
+    assert take(life.session)[0] == [
+        Noticed("held"),
+        *[AudioHeld(b"held")] * 100,
+        Noticed("unheld"),
+        AudioArrived(b"heard"),
+    ]
+
+
+@pytest.mark.parametrize("first_after_unhold", [True, False], ids=["then unhold", "unhold late"])
+def test_a_hold_without_packets_is_measured_from_the_last_to_the_next(first_after_unhold: bool) -> None:
+    """The word and the stop of the audio come in any order: here some packets still follow the word."""
+    life = reached(State.FLOWING)
+    life.session.hold(life.now_ns)
+    for _ in range(5):
+        life.now_ns += 20 * NS_PER_MS
+        life.session.receive_audio(b"late", life.now_ns)
+    take(life.session)
+    life.pass_time(7 * NS_PER_S)
+    if first_after_unhold:
+        life.session.unhold(life.now_ns)
+        assert take(life.session)[0] == [Noticed("unheld")]
+    life.session.receive_audio(b"next", life.now_ns)
+    after = AudioArrived(b"next") if first_after_unhold else AudioHeld(b"next")
+    assert take(life.session)[0] == [TimeMeasured(7 * NS_PER_S), after]
+    life.session.unhold(life.now_ns)
+    life.session.receive_audio(b"x", life.now_ns)
+    life.pass_time(HELD_PAUSE_NS)
+    life.session.receive_audio(b"y", life.now_ns)
+    held = [] if first_after_unhold else [Noticed("unheld")]
+    assert take(life.session)[0] == [*held, AudioArrived(b"x"), AudioArrived(b"y")], "and after that no clock is asked"
+
+
+def test_a_pause_shorter_than_a_hold_is_jitter() -> None:
+    life = reached(State.HELD)
+    life.now_ns += HELD_PAUSE_NS - 1
+    life.session.receive_audio(b"a", life.now_ns)
+    assert take(life.session)[0] == [AudioHeld(b"a")]
+
+
+def test_before_any_audio_there_is_nothing_to_measure_from() -> None:
+    life = reached(State.HELD_EARLY)
+    life.pass_time(HOUR_NS)
+    life.session.unhold(life.now_ns)
+    life.session.receive_audio(b"a", life.now_ns)
+    assert take(life.session)[0] == [Noticed("unheld"), AudioArrived(b"a")]
+
+
+def test_after_a_hold_audio_is_waited_for_anew() -> None:
+    for held, wait_ns, said in ((State.HELD, DEGRADED_NS, "degraded"), (State.HELD_EARLY, FIRST_AUDIO_NS, "no_audio")):
+        life = reached(held)
+        life.pass_time(HOUR_NS)
+        life.session.unhold(life.now_ns)
+        assert life.session.deadline_ns <= life.now_ns + wait_ns
+        life.pass_time(wait_ns - 1)
+        assert notices(life) == ["unheld"]
+        life.pass_time(1)
+        assert notices(life) == [said]
 
 
 # Deadlines

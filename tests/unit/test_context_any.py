@@ -7,11 +7,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from audiohook.errors import CLOSURES, HEARTBEAT_LOST, PEER_CLOSED, PEER_VANISHED, Closure
-from audiohook.session.context import CLOSE_WAIT_NS, ContextSession, State
-from audiohook.session.events import AudioArrived, Ended, Event, Noticed, SendClose, SendPing
+from audiohook.errors import CLOSURES, HEARTBEAT_LOST, PEER_CLOSED, PEER_VANISHED, SUPERSEDED, Closure
+from audiohook.session.context import CLOSE_WAIT_NS, HELD_PAUSE_NS, ContextSession, State
+from audiohook.session.events import AudioArrived, AudioHeld, Ended, Event, Noticed, SendClose, SendPing, TimeMeasured
 from audiohook.units import NEVER_NS
-from tests.support.calls import START_NS, context_terms
+from tests.support.calls import HOLD_NS, RECONNECT_NS, START_NS, context_terms
 
 DURATIONS = st.integers(1, 60) | st.integers(1, 100_000) | st.sampled_from([CLOSE_WAIT_NS // 2, 3 * CLOSE_WAIT_NS])
 
@@ -32,6 +32,9 @@ class AnyLife(RuleBasedStateMachine):
         self.reset = False
         self.told: SendClose | None = None
         self.audio_ns: int | None = None  # of the last audio
+        self.held = False
+        self.hold_unmeasured = False  # since the last hold began no audio has come outside it
+        self.waiting_ns = START_NS  # since when audio is waited for
         self.frame_ns = START_NS
         self.ping_ns: int | None = None
         self.silence_said = False
@@ -70,13 +73,33 @@ class AnyLife(RuleBasedStateMachine):
     @rule(payload=st.binary(max_size=2))
     def audio(self, payload: bytes) -> None:
         self.session.receive_audio(payload, self.now_ns)
-        expected: list[Event] = [AudioArrived(payload)] if self.is_open else []
+        expected: list[Event] = []
         if self.is_open:
+            if self.hold_unmeasured and self.audio_ns is not None and self.now_ns - self.audio_ns >= HELD_PAUSE_NS:
+                expected.append(TimeMeasured(self.now_ns - self.audio_ns))
             if self.silence_said and self.audio_ns is not None:
-                expected.insert(0, Noticed("recovered"))
-            self.audio_ns = self.frame_ns = self.now_ns
+                expected.append(Noticed("recovered"))
+            expected.append(AudioHeld(payload) if self.held else AudioArrived(payload))
+            self.audio_ns = self.frame_ns = self.waiting_ns = self.now_ns
             self.silence_said = False
+            self.hold_unmeasured = self.held
         assert self.gather() == expected
+
+    @rule()
+    def hold(self) -> None:
+        self.session.hold(self.now_ns)
+        assert self.gather() == ([Noticed("held")] if self.is_open and not self.held else [])
+        if self.is_open:
+            self.held = self.hold_unmeasured = True
+            self.silence_said = False
+
+    @rule()
+    def unhold(self) -> None:
+        self.session.unhold(self.now_ns)
+        assert self.gather() == ([Noticed("unheld")] if self.is_open and self.held else [])
+        if self.is_open and self.held:
+            self.held = False
+            self.waiting_ns = self.now_ns
 
     @rule()
     def text(self) -> None:
@@ -90,22 +113,34 @@ class AnyLife(RuleBasedStateMachine):
         self.frame_ns = self.now_ns
         assert self.gather() == []
 
-    def ended(self, ended: Ended) -> None:
-        assert self.gather() == ([ended] if self.is_open else [])
+    @property
+    def waits_ns(self) -> int:
+        return HOLD_NS if self.held else RECONNECT_NS
+
+    def ended(self, ended: Ended, *before: Event) -> None:
+        assert self.gather() == ([*before, ended] if self.is_open else [])
         self.reason = self.reason or ended.reason
 
     @precondition(lambda self: self.may_end)
-    @rule(code=st.none() | st.integers(1000, 4999), text=st.text(max_size=3))
+    @rule(
+        code=st.none() | st.sampled_from([1000, 1001, 1006, 1012]) | st.integers(1000, 4999),
+        text=st.sampled_from(["Hold", ""]) | st.text(max_size=3),
+    )
     def peer_close(self, code: int | None, text: str) -> None:
         self.session.receive_close(code, text, self.now_ns)
-        self.ended(Ended(PEER_CLOSED, code, text))
+        leaves_for_hold = (code, text) == (1000, "Hold")
+        said = [Noticed("held")] if leaves_for_hold and not self.held else []
+        self.held = self.held or (leaves_for_hold and self.is_open)
+        self.ended(
+            Ended(PEER_CLOSED, code, text, self.waits_ns if self.held or code in (1001, 1006, 1012) else 0), *said
+        )
         assert self.session.state is State.OVER
 
     @precondition(lambda self: self.may_end)
     @rule()
     def eof(self) -> None:
         self.session.receive_eof(self.now_ns)
-        self.ended(Ended(PEER_VANISHED))
+        self.ended(Ended(PEER_VANISHED, waits_ns=self.waits_ns))
         assert self.session.state is State.OVER
 
     @precondition(lambda self: self.may_end)
@@ -113,7 +148,8 @@ class AnyLife(RuleBasedStateMachine):
     def close(self, why: Closure) -> None:
         was_open = self.is_open
         self.session.close(why, self.now_ns)
-        self.ended(Ended(why.slug, why.code, why.text if why.code else ""))
+        waits_ns = self.waits_ns if why.code is None or why is SUPERSEDED else 0
+        self.ended(Ended(why.slug, why.code, why.text if why.code else "", waits_ns))
         if was_open and why.code is not None:
             self.close_ns = self.now_ns
             assert self.told == SendClose(why.code, why.text)
@@ -140,7 +176,7 @@ class AnyLife(RuleBasedStateMachine):
         silence = Noticed("no_audio" if self.audio_ns is None else "degraded")
         assert events[:1] == [silence] if silence_due else silence not in events
         self.silence_said = self.silence_said or silence_due
-        dead = Ended(HEARTBEAT_LOST.slug)
+        dead = Ended(HEARTBEAT_LOST.slug, waits_ns=self.waits_ns)
         if dead in events:
             assert self.ping_ns is not None
             assert self.frame_ns < self.ping_ns
@@ -157,9 +193,9 @@ class AnyLife(RuleBasedStateMachine):
         return (START_NS if self.ping_ns is None else self.ping_ns) + self.heartbeat_ns
 
     def true_silence_due_ns(self) -> int:
-        if self.silence_said:
+        if self.silence_said or self.held:
             return NEVER_NS
-        return START_NS + self.first_audio_ns if self.audio_ns is None else self.audio_ns + self.degraded_ns
+        return self.waiting_ns + (self.first_audio_ns if self.audio_ns is None else self.degraded_ns)
 
     @invariant()
     def deadline_is_never_late(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from audiohook import Gap
 from audiohook.codec import pcmu
 from audiohook.codec.opus import OpusDecoder, OpusEncoder
-from audiohook.load.check import CHUNK_FRAMES, NOT_SENT, ExpectedPcm, StreamCheck
+from audiohook.load.check import AWAY, CHUNK_FRAMES, NOT_SENT, ExpectedPcm, StreamCheck
 from audiohook.load.reports import StreamVerdict
 
 Samples = npt.NDArray[np.int16]
@@ -146,6 +146,28 @@ def test_a_gap_that_the_client_announced_takes_no_packet_away(cause: str, cut: i
     assert (verdict.verified, verdict.not_sent, verdict.missing_tail) == (LENGTH, width, 0)
     assert verdict.gap_frames == {cause: width}
     assert verdict.perfect
+
+
+@pytest.mark.parametrize("cut", [100, PACKET_FRAMES, LENGTH])
+def test_a_stream_that_continues_another_begins_where_that_ended_and_with_nobody_there(cut: int) -> None:
+    first, away = 5000, 640
+    pcm = np.concatenate([np.zeros((away, 1), np.int16), PCM])
+    expected = ExpectedPcm(iter(SENT), OpusDecoder(RATE_HZ, 1), PACKET_FRAMES)
+    check = StreamCheck(StreamVerdict(call=0, rate_hz=RATE_HZ), expected, first_frame=first, not_sent=AWAY)
+    for place in range(0, len(pcm), cut):
+        part = pcm[place : place + cut]
+        lost = min(away, place + len(part)) - place
+        check.on_block(first + place, part, [Gap(first + place, lost, "lost")] if lost > 0 else [])
+    verdict = ended(check)
+    assert (verdict.length, verdict.verified, verdict.not_sent) == (LENGTH + away, LENGTH, away)
+    assert (verdict.missing, verdict.missing_tail, verdict.gap_frames) == (0, 0, {"lost": away})
+    assert verdict.perfect
+
+
+def test_a_lost_gap_in_a_stream_that_continues_none_is_a_loss() -> None:
+    check = check_of()
+    check.on_block(0, PCM, [Gap(1600, 160, "lost")])
+    assert not ended(check).perfect
 
 
 def test_a_gap_in_place_of_audio_that_was_sent_is_found() -> None:

@@ -36,6 +36,7 @@ def result(
     publish_ns: int = NS_PER_MS,
     dialect: str = "context",
     faults: dict[str, int] | None = None,
+    returns: int = 0,
 ) -> Result:
     tally = Tally()
     for process in (0, 1):
@@ -47,7 +48,8 @@ def result(
     return tally.result(
         run="load-1",
         url="ws://h/",
-        calls=len(outcomes),
+        calls=len(outcomes) - returns,
+        returns=returns,
         seconds=1.0,
         dialect=dialect,
         processes=2,
@@ -151,6 +153,47 @@ def test_a_late_client_says_that_its_figures_are_void() -> None:
     late = result([outcome(0)], late_ns=25 * NS_PER_MS)
     assert late.client_late
     assert "figures are void" in table_of(late)
+
+
+def test_a_run_with_a_fault_is_told_by_its_parts() -> None:
+    dropped = msgspec.structs.replace(outcome(0, "faulted", "dropped"), fault="mass-reconnect")
+    again = msgspec.structs.replace(outcome(2), fault="returned", recovered_ns=300 * NS_PER_MS)
+    verdicts = [verdict(0), verdict(1, missing_tail=160), verdict(2, gap_frames={"lost": 80})]
+    found = result([dropped, outcome(1), again], verdicts, returns=1)
+    assert found.all_completed
+    assert [(part.name, part.calls, part.lost) for part in found.parts] == [
+        ("mass-reconnect", 1, {}),
+        ("returned", 1, {"lost": 80}),
+        ("others", 1, {"missing": 160}),
+    ]
+    table = table_of(found)
+    rows = [line.split() for line in table.splitlines()[-3:]]
+    assert rows[0] == ["mass-reconnect", "1", "0", "0", "-", "faulted", "(dropped):", "1"]
+    assert "p50 300.0 ms, max 300.0 ms (1)" in table
+    assert "missing: 160" in table
+    assert "fault  " not in table_of(result([outcome(0)]))
+
+
+def test_a_call_that_came_back_and_was_refused_fails_the_run_and_its_part() -> None:
+    again = msgspec.structs.replace(outcome(1, "refused", "503", connect_ns=0), fault="returned")
+    dropped = msgspec.structs.replace(outcome(0, "faulted", "dropped"), fault="mass-reconnect")
+    found = result([dropped, again], returns=1)
+    assert not found.ok
+    assert found.parts[1].refused == {"503": 1}
+    assert found.parts[1].lost is None
+
+
+def test_an_unrecovered_call_fails_the_run() -> None:
+    found = result([outcome(0), msgspec.structs.replace(outcome(1, "unrecovered", "why"), fault="half-open")])
+    assert not found.ok
+    assert "not recovered from it" in table_of(found)
+
+
+def test_what_is_heard_of_garbage_is_neither_right_nor_wrong() -> None:
+    heard = verdict(0, verified=7000, surplus=1000, may_exceed=True)
+    assert heard.perfect
+    assert not verdict(0, verified=7000, surplus=1000).perfect
+    assert not verdict(0, verified=6999, different=1, surplus=1000, may_exceed=True).perfect
 
 
 def test_many_bad_streams_are_cut_short_in_the_table_and_whole_in_the_json() -> None:

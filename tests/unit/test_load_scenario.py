@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audiohook.codec.framing import framing_for
 from audiohook.load.acting import ContextAudio, expected_frames
 from audiohook.load.errors import LoadError
 from audiohook.load.scenario import Connect, Scenario, load_scenario
@@ -102,6 +103,18 @@ def test_a_packet_counts_when_its_last_byte_is_sent() -> None:
         sent += len(message)
         complete += len(packets)
         assert complete == sent // 60
+
+
+@pytest.mark.parametrize("recut", [False, True])
+def test_packets_that_say_how_long_they_are_come_back_out_of_any_messages(recut: bool) -> None:
+    audio = ContextAudio(SPEECH, 0, delimit=True)
+    audio.begin()
+    messages = audio.messages(2.0, recut=recut)
+    framing = framing_for("self_delimited")
+    for packets, message in messages:
+        assert framing.cut(message) == list(packets)
+    assert sum(len(packets) for packets, _ in messages) == 100
+    assert framing.remainder() == b""
 
 
 def test_packets_that_are_not_cut_are_messages() -> None:

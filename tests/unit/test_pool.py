@@ -15,7 +15,7 @@ from audiohook.memory import layout
 from audiohook.memory.cards import read_card, update_card
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.timeline import Recycled
-from audiohook.units import NS_PER_S
+from audiohook.units import NEVER_NS, NS_PER_S
 from tests.support.memory import RING_BYTES, SMALL, Bench, KnownWriter, bench
 
 SLOTS = SMALL.slots
@@ -90,23 +90,67 @@ def test_a_lock_that_somebody_holds_is_left_alone(house: Bench) -> None:
     other.locks.close()
 
 
-def test_parked_slots_are_not_taken(house: Bench) -> None:
-    slot = house.pool.acquire(0, 1)
-    assert slot == 0
-    house.pool.release(slot, state=layout.PARKED)
-    assert fill(house.pool) == [1, 2]
+def test_parked_slots_are_taken_last_and_the_oldest_first(house: Bench) -> None:
+    first, second = house.pool.acquire(0, 1, stream_id="first"), house.pool.acquire(0, 1, stream_id="second")
+    assert (first, second) == (0, 1)
+    house.pool.park(1, NEVER_NS, end_reason="peer_vanished")
+    house.pool.park(0, NEVER_NS, end_reason="peer_vanished")
+    assert house.pool.acquire(0, 1) == 2
+    assert house.pool.pushed_out == []
+    assert house.pool.acquire(0, 1) == 1
     assert state(house, 0) == layout.PARKED
+    (pushed_out,) = house.pool.pushed_out
+    assert (pushed_out["slot"], pushed_out["stream_id"]) == (1, "second")
+    assert (pushed_out["state"], pushed_out["end_reason"]) == (layout.ENDED, "peer_vanished")
+    assert fill(house.pool) == [0]
+
+
+def test_a_parked_stream_is_taken_by_one(house: Bench) -> None:
+    slot = house.pool.acquire(0, 1)
+    assert slot is not None
+    epoch = read_card(house.arena, slot)["epoch"]
+    house.pool.park(slot, NEVER_NS)
+    other = house.new_pool()
+    assert not other.take_parked(slot, epoch + 1), "a stream that is gone"
+    assert other.take_parked(slot, epoch)
+    assert not house.pool.take_parked(slot, epoch)
+    assert house.pool.amend_parked(slot, epoch, flags=1) is None
+    assert house.pool.end_parked(slot, epoch) is None
+    other.let_go(slot)
+    before = house.pool.amend_parked(slot, epoch, flags=1)
+    assert before is not None
+    assert (before["flags"], read_card(house.reader, slot)["flags"]) == (0, 1)
+    ended = house.pool.end_parked(slot, epoch, end_reason="call_ended")
+    assert ended is not None
+    assert (ended["end_reason"], state(house, slot)) == ("call_ended", layout.ENDED)
+    assert not other.take_parked(slot, epoch), "it has ended"
+    assert house.pool.locks.try_lock(slot), "a lock was kept"
+    other.locks.close()
+
+
+def test_a_parked_stream_outlives_whoever_wanted_to_continue_it(house: Bench) -> None:
+    """Killed between taking it and the new card: the kernel gives the lock back, and it is PARKED as before."""
+    slot = house.pool.acquire(0, 1)
+    assert slot is not None
+    house.pool.park(slot, NEVER_NS)
+    epoch = read_card(house.arena, slot)["epoch"]
+    other = house.new_pool()
+    assert other.take_parked(slot, epoch)
+    other.locks.close()
+    assert [card["slot"] for card in house.pool.parked()] == [slot]
+    assert house.pool.mark_dead() == []
+    assert house.pool.take_parked(slot, epoch)
 
 
 def test_parked_between_the_scan_and_the_lock(house: Bench) -> None:
     """The scan saw FREE; by the time the lock was ours the slot had been used and parked."""
 
     class Parking(SlotPool):
-        def _candidates(self) -> Iterator[int]:
+        def _candidates(self) -> Iterator[tuple[int, int]]:
             found = list(super()._candidates())
             slot = house.pool.acquire(0, 1)
             assert slot is not None
-            house.pool.release(slot, state=layout.PARKED)
+            house.pool.park(slot, NEVER_NS)
             return iter(found)
 
     other = house.new_pool()

@@ -12,7 +12,8 @@ import pytest
 from audiohook.errors import Overrun, WriterGone
 from audiohook.memory import layout
 from audiohook.memory.cards import update_card
-from audiohook.memory.stream import WRITER_GONE_NS, Stream
+from audiohook.memory.stream import Stream
+from audiohook.memory.view import WRITER_GONE_NS
 from tests.support.memory import RING_BYTES, SMALL, Bench, KnownWriter, bench, known_samples
 
 RING_FRAMES = RING_BYTES // 2

@@ -1,10 +1,9 @@
-"""Where the supervisor finds a slot's stream, by its card; and what it says of one that is parked."""
+"""Where the supervisor finds a slot's stream, by its card."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from audiohook.control.commands import Command, Status, Verb
 from audiohook.memory import layout
 from audiohook.memory.cards import read_card, update_card
 from audiohook.supervisor.chores import Chores
@@ -22,7 +21,7 @@ def memory() -> Iterator[Bench]:
 
 @pytest.mark.parametrize("state", range(len(layout.STREAM_STATES)), ids=layout.STREAM_STATES)
 def test_a_stream_is_with_its_worker_or_with_nobody_or_nowhere(memory: Bench, state: int) -> None:
-    chores = Chores(memory.arena, memory.new_pool(), 0)
+    chores = Chores(memory.arena, memory.new_pool(), 0, 0)
     slot = memory.pool.acquire(ROW, 1, rate_hz=16_000, channels=1)
     assert slot is not None
     update_card(memory.arena, slot, state=state)
@@ -33,14 +32,13 @@ def test_a_stream_is_with_its_worker_or_with_nobody_or_nowhere(memory: Bench, st
 
 
 def test_a_slot_that_does_not_exist_is_nowhere(memory: Bench) -> None:
-    chores = Chores(memory.arena, memory.new_pool(), 0)
+    chores = Chores(memory.arena, memory.new_pool(), 0, 0)
     for slot in (memory.geometry.slots, (1 << 32) - 1):
         assert chores.whereabouts(slot) is None
 
 
 def test_what_the_supervisor_refuses_is_counted_in_its_row(memory: Bench) -> None:
-    chores = Chores(memory.arena, memory.new_pool(), 0)
+    chores = Chores(memory.arena, memory.new_pool(), 0, 0)
     chores.commands_refused(3)
     at = layout.counter_word(memory.geometry, memory.geometry.supervisor_row, "commands_refused")
     assert memory.arena.words[at] == 3
-    assert chores.command_parked(Command(7, Verb.HOLD, 0, 1)).status is Status.NOT_AVAILABLE

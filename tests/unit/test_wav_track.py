@@ -24,6 +24,7 @@ from audiohook.sinks.track import Track, find_place
 from audiohook.sinks.verdict import MAX_GAPS, Recorded
 from audiohook.sinks.wav import HEADER_BYTES
 from tests.support.memory import Bench, KnownWriter, Samples, bench, known_samples
+from tests.support.returning import come_back, give_away, leave
 
 
 @pytest.fixture
@@ -103,8 +104,8 @@ def test_audio_and_gaps_in_their_places(house: Bench, tmp_path: Path, channels: 
     assert (verdict["frames"], verdict["first_frame"]) == (2500, 0)
     assert (verdict["lost_frames"], verdict["unwritten_frames"], verdict["gaps_not_listed"]) == (0, 0, 0)
     assert verdict["gaps"] == [
-        {"first_frame": 500, "frames": 300, "cause": "paused"},
-        {"first_frame": 1200, "frames": 1200, "cause": "lost"},
+        {"first_frame": 500, "frames": 300, "cause": "paused", "measured": False},
+        {"first_frame": 1200, "frames": 1200, "cause": "lost", "measured": False},
     ]
     totals = verdict["totals"]
     assert (totals["length"], totals["decoded"], totals["gaps"]["paused"]) == (2500, 1000, 300)
@@ -114,6 +115,26 @@ def test_audio_and_gaps_in_their_places(house: Bench, tmp_path: Path, channels: 
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(made.path.parent.stat().st_mode) == 0o700
     assert sorted(path.suffix for path in made.path.parent.iterdir()) == [".json", ".wav"]
+
+
+def test_what_a_stream_continues_is_remembered_when_its_card_is_gone(house: Bench, tmp_path: Path) -> None:
+    earlier = KnownWriter(house.arena, house.pool, identity={"stream_id": "0b-0"})
+    leave(earlier)
+    known = come_back(house, earlier)
+    update_card(house.arena, known.slot, stream_id="0b-1", call_id="c", direction="inbound")
+    made = Recording(tmp_path, known, house.stream(known.slot))
+    known.audio(320)
+    made.put(next(made.stream.blocks(320, start="oldest", copy=True)))
+    assert (made.verdict["continues"], made.verdict["continued_by"]) == ("0b-0", None)
+    give_away(house, earlier)
+    made.track.finish(complete=False)
+    made.track = made.begin()
+    leave(known)
+    last = come_back(house, known)
+    update_card(house.arena, last.slot, stream_id="0b-2")
+    made.track.put_rest()
+    made.track.finish(complete=True)
+    assert (made.verdict["continues"], made.verdict["continued_by"]) == ("0b-0", "0b-2")
 
 
 def test_a_stream_without_audio_has_an_empty_file(house: Bench, tmp_path: Path) -> None:
@@ -136,7 +157,7 @@ def test_an_hour_on_hold_takes_no_room(house: Bench, tmp_path: Path) -> None:
     assert len(heard) == 3600 * 8000 + 1600
     assert np.array_equal(heard[-800:], known_samples(3600 * 8000 + 800, 800, 1))
     assert made.path.stat().st_blocks * 512 < 100_000
-    assert made.verdict["gaps"] == [{"first_frame": 800, "frames": 3600 * 8000, "cause": "held"}]
+    assert made.verdict["gaps"] == [{"first_frame": 800, "frames": 3600 * 8000, "cause": "held", "measured": False}]
 
 
 def test_frames_lost_to_an_overrun_are_silence_and_counted(house: Bench, tmp_path: Path) -> None:
@@ -190,7 +211,7 @@ def test_after_an_interruption_it_goes_on_without_a_seam(house: Bench, tmp_path:
     assert len(heard) == 2160
     assert np.array_equal(heard[:1000], known_samples(0, 1000, 1))
     assert np.array_equal(heard[1160:], known_samples(1160, 1000, 1))
-    assert made.verdict["gaps"] == [{"first_frame": 1000, "frames": 160, "cause": "paused"}]
+    assert made.verdict["gaps"] == [{"first_frame": 1000, "frames": 160, "cause": "paused", "measured": False}]
     assert made.verdict["lost_frames"] == 0
     assert len(list(tmp_path.iterdir())) == 2
 

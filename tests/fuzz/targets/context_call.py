@@ -7,16 +7,35 @@ own. Each input is played whole and cut, and many a third time with time passing
 import random
 from collections.abc import Iterable
 
+from audiohook.call import Session
 from audiohook.errors import CLOSURES, PEER_CLOSED, PEER_VANISHED, REFUSALS
-from audiohook.session.context import CLOSE_WAIT_NS
-from audiohook.session.events import AdmissionAsked, Answered, AudioArrived, Ended, Event, Noticed
+from audiohook.session.context import CLOSE_WAIT_NS, HELD_PAUSE_NS, ContextSession
+from audiohook.session.events import (
+    AdmissionAsked,
+    Answered,
+    AudioArrived,
+    AudioHeld,
+    Ended,
+    Event,
+    Noticed,
+    TimeMeasured,
+)
 from audiohook.units import NS_PER_MS
 from audiohook.wire.client import UpgradeReader
 from audiohook.wire.frames import CloseReceived, Pong, WebSocket
 from tests.fuzz.target import Pieces, chance, random_cut
 from tests.fuzz.targets import frames, request
 from tests.fuzz.targets.frames import piece
-from tests.support.calls import HEARTBEAT_NS, MAX_MESSAGE_BYTES, REQUEST_NS, Adapter, plain, upgrade
+from tests.support.calls import (
+    HEARTBEAT_NS,
+    HOLD_NS,
+    MAX_MESSAGE_BYTES,
+    RECONNECT_NS,
+    REQUEST_NS,
+    Adapter,
+    plain,
+    upgrade,
+)
 
 TOKENS = (*request.TOKENS, *frames.TOKENS)
 
@@ -24,7 +43,7 @@ REASONS = frozenset(closure.slug for closure in CLOSURES) | {PEER_CLOSED, PEER_V
 ANSWERS = frozenset(refusal.slug for refusal in REFUSALS) | {closure.slug for closure in CLOSURES} | {"health_checks"}
 """A closure's slug where we end a Call that is still in its request."""
 STATUSES = frozenset(refusal.status for refusal in REFUSALS) | {200, 503}
-NOTICES = frozenset(("degraded", "recovered", "no_audio", "text_ignored"))
+NOTICES = frozenset(("degraded", "recovered", "no_audio", "text_ignored", "held", "unheld"))
 LONGEST_NS = REQUEST_NS + 3 * HEARTBEAT_NS + CLOSE_WAIT_NS
 """From the last thing that a peer does to the end of its Call."""
 
@@ -78,9 +97,16 @@ def _in_time(data: bytes, choice: random.Random) -> Adapter:
             adapter.advance(int(choice.random() * 6000) * NS_PER_MS)
         elif what < 0.6:
             adapter.sleep(int(choice.random() * 60_000) * NS_PER_MS).wake()
-        elif what < 0.65:
+        elif what < 0.7:
+            adapter.ask(lambda session, hold=what < 0.65: _hold(session, adapter.now_ns, hold=hold))
+        elif what < 0.75:
             adapter.close(CLOSURES[int(choice.random() * len(CLOSURES))])
     return adapter
+
+
+def _hold(session: Session, now_ns: int, *, hold: bool) -> None:
+    if isinstance(session, ContextSession):
+        (session.hold if hold else session.unhold)(now_ns)
 
 
 def _check_end(adapter: Adapter) -> None:
@@ -98,18 +124,21 @@ def _check_events(events: list[Event]) -> None:
     elif kinds:
         assert kinds[0] is AdmissionAsked
         assert kinds[-1] is Ended
-        assert set(kinds[1:-1]) <= {AudioArrived, Noticed}
+        assert set(kinds[1:-1]) <= {AudioArrived, AudioHeld, TimeMeasured, Noticed}
     for event in events:
         if isinstance(event, Answered):
             assert event.kind in ANSWERS, event.kind
         elif isinstance(event, Noticed):
             assert event.kind in NOTICES
-        elif isinstance(event, AudioArrived):
+        elif isinstance(event, TimeMeasured):
+            assert event.elapsed_ns >= HELD_PAUSE_NS
+        elif isinstance(event, AudioArrived | AudioHeld):
             assert type(event.payload) is bytes
             assert len(event.payload) <= MAX_MESSAGE_BYTES
         elif isinstance(event, Ended):
             assert event.reason in REASONS
             assert event.code is None or 1000 <= event.code <= 4999
+            assert event.waits_ns in (0, RECONNECT_NS, HOLD_NS)
 
 
 def _check_said(adapter: Adapter) -> None:

@@ -1,4 +1,4 @@
-"""codec/framing.py and codec/opus_packet.py: no byte is lost, added or moved, and every packet is judged.
+"""codec/framing.py, codec/recut.py and codec/opus_packet.py: no byte is lost, added or moved, every packet is judged.
 
 The first byte of an input chooses the policy; the rest is a stream of audio, cut into messages in several ways.
 """
@@ -6,7 +6,9 @@ The first byte of an input chooses the policy; the rest is a stream of audio, cu
 from collections.abc import Iterable
 
 from audiohook.codec.framing import framing_for
+from audiohook.codec.framing_self_delimited import LARGEST_BYTES, self_delimited
 from audiohook.codec.opus_packet import MAX_FRAME_BYTES, MAX_PACKET_US, packet_frames, parse
+from audiohook.codec.recut import SMALLEST_BYTES, packet_size
 from tests.fuzz.target import Pieces, chance, random_cut
 
 SIZES = (1, 2, 3, 40, 60, 120, 160, 1274, MAX_FRAME_BYTES)
@@ -19,7 +21,9 @@ def seeds() -> Iterable[Pieces]:
     for number, size in enumerate(SIZES):
         yield [bytes([number]), *(bytes([0x48, turn]) * (size // 2) for turn in range(4))]
     # Packets with one, two equal, two different, and counted frames: RFC 6716 section 3.2.
-    yield [b"\x00", b"\x08abc", b"\x09abab", b"\x0a\x01abb", b"\x0b\x83\x01\x01abc", b"\x0b\x43\x02abc\x00\x00"]
+    packets = [b"\x08abc", b"\x09abab", b"\x0a\x01abb", b"\x0b\x83\x01\x01abc", b"\x0b\x43\x02abc\x00\x00"]
+    yield [b"\x00", *packets]
+    yield [b"\x00", *map(self_delimited, packets)]
 
 
 def check(data: bytes) -> None:
@@ -34,6 +38,8 @@ def check(data: bytes) -> None:
             messages.insert(int(choice.random() * (len(messages) + 1)), b"")
         _check_message(messages)
         _check_fixed(messages, stream, size)
+        _check_self_delimited(messages)
+        _check_recut(messages, stream)
         for message in messages:
             _check_packet(message)
 
@@ -53,6 +59,26 @@ def _check_fixed(messages: list[bytes], stream: bytes, size: int) -> None:
         assert len(framing.remainder()) < size
     assert all(len(packet) == size for packet in packets)
     assert b"".join(packets) + framing.remainder() == stream, "not what was sent"
+
+
+def _check_self_delimited(messages: list[bytes]) -> None:
+    """A byte is in a packet, is a length that only this form has (two bytes at most a packet), or is held."""
+    framing = framing_for("self_delimited")
+    for message in messages:
+        before = len(framing.remainder()) + len(message)
+        packets = framing.cut(message)
+        after = len(framing.remainder()) + sum(map(len, packets))
+        assert before - 2 * len(packets) <= after <= before
+        assert len(framing.remainder()) <= LARGEST_BYTES
+        for packet in packets[-1:]:
+            if parse(packet) is not None:
+                assert framing_for("self_delimited").cut(self_delimited(packet)) == [packet]
+
+
+def _check_recut(messages: list[bytes], stream: bytes) -> None:
+    sizes = [len(message) for message in messages if message]
+    found = packet_size(stream, sizes)
+    assert found is None or SMALLEST_BYTES <= found <= MAX_FRAME_BYTES
 
 
 def _check_packet(packet: bytes) -> None:
