@@ -12,7 +12,8 @@ Stands on `wsproto.connection.Connection`, which parses well but promises less t
 - whole messages: wsproto hands out whatever part of a frame has arrived;
 - answers to the last: what came before the peer's close or mistake, be it in the same read, can be answered until our
   own close is sent. wsproto sends nothing once it has parsed that close, so its `Connection` is not what sends;
-- no exception for what a peer did, and none for sending too late.
+- no exception for what a peer did, and none for sending too late;
+- haste: a server takes whole audio frames without it (`audio_frames.py`).
 
 Invariants, held by tests/unit/test_wire_frames*.py: the messages do not depend on how TCP cut the bytes; nothing
 follows a `Failed` or a `CloseReceived`; at most `max_message_bytes` of an unfinished message are held, plus one frame
@@ -26,6 +27,8 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from audiohook.errors import INVALID_PAYLOAD, MESSAGE_TOO_LARGE, PROTOCOL_ERROR, Closure
+from audiohook.wire.audio_frames import take_audio
+from audiohook.wire.frame_bounds import FrameBounds
 
 
 class Ping(msgspec.Struct, frozen=True):
@@ -113,6 +116,9 @@ class WebSocket:
         """`max_message_bytes` bounds the payload of a message, summed over its fragments."""
         self._connection = Connection(CLIENT if client else SERVER, [_MessageLimit(max_message_bytes)])
         self._sender = _SENDERS[client]
+        self._max_message_bytes = max_message_bytes
+        self._bounds = FrameBounds()
+        self._haste = not client  # until either side closes: then every frame is wsproto's to judge
         # One bytearray and not a list of parts: a million fragments of one byte would cost 40 bytes each in a list.
         self._fragments = bytearray()
         self._close_received = False
@@ -134,8 +140,19 @@ class WebSocket:
         `Failed` and `CloseReceived` are the last message ever; what comes behind them is dropped.
         """
         messages: list[Message] = []
-        if self._failed or self._close_received:
-            return messages
+        bounds, at, end = self._bounds, 0, len(data)
+        while at < end and not self._failed and not self._close_received:
+            if self._haste and not bounds.message_open and bounds.at_boundary:
+                at = take_audio(data, at, self._max_message_bytes, messages)  # type: ignore[arg-type]
+                if at == end:
+                    break
+            behind = bounds.frame_end(data, at)
+            self._receive_frame(data[at:behind], messages)
+            at = behind
+        return messages
+
+    def _receive_frame(self, data: bytes, messages: list[Message]) -> None:
+        """Give a frame, or a part of one, to wsproto."""
         self._connection.receive_data(data)
         # Run to its end, also behind a close: wsproto's parser is a generator that refers to its owner, and only its
         # end lets both go without a collection. Guarded by test_an_ended_websocket_leaves_nothing_behind.
@@ -150,7 +167,6 @@ class WebSocket:
                     self._fragments.clear()
             else:
                 self._receive_other(event, messages)
-        return messages
 
     def _receive_other(self, event: events.Event, messages: list[Message]) -> None:
         """Take in everything that is not audio."""
@@ -200,6 +216,7 @@ class WebSocket:
         """
         if not self._may_send():
             return b""
+        self._haste = False
         if code is None:
             return self._connection.send(events.CloseConnection(CloseReason.NO_STATUS_RCVD))
         return self._connection.send(events.CloseConnection(code, reason))

@@ -1,0 +1,51 @@
+"""The way of nearly every frame: a whole, masked, unfragmented binary message, taken without wsproto.
+
+Pure. wsproto needs about as long for such a frame as libopus for what is in it; this needs a tenth. It is allowed one
+thing only: at a frame's boundary, with nothing held back and no fragmented message open, to recognise frames of this
+one shape that have arrived whole. Everything else, and every doubt, is left where it is for `frames.py` to give to
+wsproto (tests/unit/test_wire_frames_haste.py holds the two to one another, for any bytes in any cut).
+"""
+
+import numpy as np
+
+FINAL_BINARY = 0x82
+"""FIN, no reserved bit, opcode 2 (RFC 6455 section 5.2)."""
+
+MASKED = 0x80
+TWO_BYTE_LENGTH = 126
+
+NUMPY_FROM_BYTES = 320
+"""From this length on NumPy's XOR is quicker than that of two long integers: 3,200 bytes take 1.2 instead of 6.2 µs."""
+
+
+def take_audio(data: bytes, at: int, max_message_bytes: int, messages: list[bytes]) -> int:
+    """Append the payloads of the frames of this shape that begin at `at`; return where the first other thing begins."""
+    end = len(data)
+    while end - at >= 6 and data[at] == FINAL_BINARY:
+        length = data[at + 1] - MASKED
+        key_at = at + 2
+        if length == TWO_BYTE_LENGTH:
+            length = data[at + 2] << 8 | data[at + 3]
+            if length < TWO_BYTE_LENGTH:
+                break  # not the shortest way to write it: an error, and wsproto's to tell
+            key_at = at + 4
+        elif not 0 <= length < TWO_BYTE_LENGTH:
+            break
+        first = key_at + 4
+        behind = first + length
+        if behind > end or length > max_message_bytes:
+            break
+        messages.append(_unmasked(data[first:behind], data[key_at:first], length))
+        at = behind
+    return at
+
+
+def _unmasked(payload: bytes, key: bytes, length: int) -> bytes:
+    """XOR with the key, repeated (RFC 6455 section 5.3)."""
+    if length < NUMPY_FROM_BYTES:
+        stream = int.from_bytes((key * (length // 4 + 1))[:length], "little")
+        return (int.from_bytes(payload, "little") ^ stream).to_bytes(length, "little")
+    whole = length - length % 4
+    words = np.frombuffer(payload, np.uint32, whole // 4) ^ np.frombuffer(key, np.uint32)
+    rest = bytes(one ^ by for one, by in zip(payload[whole:], key, strict=False))
+    return words.tobytes() + rest
