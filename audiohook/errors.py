@@ -71,9 +71,15 @@ NOT_FOUND = Refusal("not_found", 404, "nothing here")
 METHOD_NOT_ALLOWED = Refusal("method_not_allowed", 405, "only GET is served here")
 NO_SLOT = Refusal("no_slot", 503, "all streams are in use")
 DRAINING = Refusal("draining", 503, "shutting down")
+OVERLOADED = Refusal("overloaded", 503, "too busy for another call")
 NO_DECODER = Refusal("no_decoder", 503, "no decoder could be made")
 UNAUTHORIZED = Refusal("unauthorized", 401, "unauthorized")
 FORBIDDEN_ADDRESS = Refusal("forbidden_address", 403, "forbidden")
+HOST_FULL = Refusal("host_full", 503, "as many streams as there may be")
+WORKER_FULL = Refusal("worker_full", 503, "as many streams as one worker may have")
+ADDRESS_FULL = Refusal("address_full", 503, "as many streams as one address may have")
+ORGANIZATION_FULL = Refusal("organization_full", 503, "as many streams as one organization may have")
+ADDRESS_CROWDED = Refusal("address_crowded", 503, "as many connections as one address may have")
 
 REFUSALS = (
     HEADER_MISSING,
@@ -87,9 +93,15 @@ REFUSALS = (
     METHOD_NOT_ALLOWED,
     NO_SLOT,
     DRAINING,
+    OVERLOADED,
     NO_DECODER,
     UNAUTHORIZED,
     FORBIDDEN_ADDRESS,
+    HOST_FULL,
+    WORKER_FULL,
+    ADDRESS_FULL,
+    ORGANIZATION_FULL,
+    ADDRESS_CROWDED,
 )
 
 PROTOCOL_ERROR = Closure("protocol_error", 1002, "protocol error")

@@ -1,4 +1,4 @@
-"""`audiohookctl`: looks at a running daemon, and commands its calls (`commanding.py`).
+"""`audiohookctl`: looks at a running daemon, commands its calls and scales it (`commanding.py`).
 
 `status` reads the shared memory itself, so it works while the daemon hangs.
 

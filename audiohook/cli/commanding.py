@@ -1,4 +1,4 @@
-"""The commands of `audiohookctl` that change something: `pause STREAM`, `hold CALL`, `mask STREAM --last 5` and so on.
+"""The commands of `audiohookctl` that change something: `pause STREAM`, `hold CALL`, `scale N` and so on.
 
 Knows how they are written and how their answers are told in words; what they do is the daemon's. Each is one request on
 hub.sock (`control/protocol.py`), allowed by role.
@@ -14,7 +14,7 @@ import msgspec
 
 from audiohook.control.attachment import find_hub
 from audiohook.control.commander import Commander
-from audiohook.control.requests import MOST_SECONDS_BACK
+from audiohook.control.requests import MOST_SECONDS_BACK, MOST_WORKERS
 
 ALL_DONE, FAILED = 0, 1
 
@@ -31,6 +31,8 @@ CALL_COMMANDS = {
     "unhold": "the call is no longer on hold",
     "end": "the call is over",
 }
+
+SCALE = "scale"
 
 _DONE = {
     "pause": "pause asked for",
@@ -58,8 +60,22 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
             made.add_argument("--last", metavar="SECONDS", type=_seconds, default=0.0, help=text)
         if name == "event":
             made.add_argument("--file", metavar="FILE", help="where the entity is (default: standard input)")
-        made.add_argument("--json", action="store_true", help="the hub's answer as one JSON object")
-        made.set_defaults(run=run_command, do=name)
+        _add_run(made, name)
+    made = commands.add_parser(SCALE, help="have N workers", description="Have N worker processes.")
+    made.add_argument("workers", metavar="N", type=_workers, help="those that are too many leave with their last call")
+    _add_run(made, SCALE)
+
+
+def _add_run(made: argparse.ArgumentParser, name: str) -> None:
+    made.add_argument("--json", action="store_true", help="the hub's answer as one JSON object")
+    made.set_defaults(run=run_command, do=name)
+
+
+def _workers(text: str) -> int:
+    workers = int(text)
+    if not 1 <= workers <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {MOST_WORKERS}")
+    return workers
 
 
 def _seconds(text: str) -> float:
@@ -89,6 +105,8 @@ def _fields(options: argparse.Namespace) -> dict[str, Any]:
     """Return the request's fields. Raises OSError and ValueError for an entity that cannot be read."""
     if options.do in CALL_COMMANDS:
         return {"call": options.call}
+    if options.do == SCALE:
+        return {"workers": options.workers}
     if options.do == "mask":
         return {"stream": options.stream, "seconds_back": options.last}
     if options.do != "event":
@@ -104,7 +122,9 @@ def _fields(options: argparse.Namespace) -> dict[str, Any]:
 def _tell(do: str, answer: dict[str, Any]) -> None:
     """Print a line for each stream, or the refusal where there was none: what was done on stdout, else on stderr."""
     results = answer.get("results", [])
-    if not results:
+    if "workers" in answer:
+        print(f"{answer['workers']} workers: {answer['text']}")
+    elif not results:
         print(f"audiohookctl: {answer.get('error', 'the hub gave no reason')}", file=sys.stderr)
     for result in results:
         if result["status"] == "ok":

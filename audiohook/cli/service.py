@@ -25,9 +25,11 @@ from audiohook.memory.pool import SlotPool
 from audiohook.net.descriptors import check_descriptors, raise_descriptor_limit
 from audiohook.net.listener import bound_address, open_listeners
 from audiohook.net.seat import WorkerSeat
-from audiohook.supervisor.arbiter import Arbiter, DeskCommand, Hooks
+from audiohook.net.stacks import dump_stacks_when_asked
+from audiohook.supervisor.arbiter import Arbiter
 from audiohook.supervisor.chores import Chores
-from audiohook.supervisor.policy import Plan
+from audiohook.supervisor.hooks import DeskCommand, Hooks
+from audiohook.supervisor.state import Plan
 from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import seconds_ns
 from audiohook.worker.process import run_worker
@@ -52,6 +54,7 @@ def check_platform() -> None:
 def serve(config: Config) -> int:
     """Run the daemon in this process until it is told to stop; return the exit code. Raises BootError."""
     check_platform()
+    dump_stacks_when_asked()
     # Here and not at the first call: it may be missing, and looking for it runs other programs while calls wait.
     log.info("decoder: %s from %s", libopus_version(), opus_library_path())
     workers = worker_count(config)
@@ -80,6 +83,7 @@ def serve(config: Config) -> int:
         )
         plan = Plan(
             workers=workers,
+            rows=rows,
             desk=True,
             boot_ns=seconds_ns(config.server.boot_seconds),
             drain_ns=seconds_ns(config.server.drain_seconds),
@@ -93,7 +97,8 @@ def serve(config: Config) -> int:
 
         switchboard = Switchboard(chores.whereabouts, chores.parking.command, chores.commands_refused)
         hooks = _hooks(chores, listeners, path)
-        code = Arbiter(plan, listeners, worker_main, hooks, switchboard, _desk(config, files, hub)).run()
+        hang_ns = seconds_ns(config.server.hang_seconds)
+        code = Arbiter(plan, listeners, worker_main, hooks, switchboard, _desk(config, files, hub), hang_ns).run()
         chores.parking.end_all()  # a call that was lost while the others were drained
         chores.set_state(layout.STOPPED, layout.ROW_FREE)
         chores.tell("service_stopped")
@@ -139,4 +144,14 @@ def _hooks(chores: Chores, listeners: tuple[socket.socket, ...], path: str) -> H
         chores.tell("service_stopping")
         chores.parking.end_all()
 
-    return Hooks(log=write_log, on_dead=on_dead, on_ready=on_ready, on_stopping=on_stopping, on_tick=chores.tick)
+    return Hooks(
+        log=write_log,
+        on_dead=on_dead,
+        on_ready=on_ready,
+        on_stopping=on_stopping,
+        on_hung=chores.hung,
+        on_scaled=chores.scaled,
+        on_tick=chores.tick,
+        heartbeats=lambda: chores.words("heartbeat_ns"),
+        loads=lambda: chores.words("live"),
+    )

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-LOSSES = ("concealed_packets", "empty_messages", "worker_died", "no_audio", "degraded")
+from audiohook.errors import REFUSALS
+
+LOSSES = ("concealed_packets", "empty_messages", "shed_messages", "worker_died", "hung", "no_audio", "degraded")
 MOST_STREAMS = 40
-REFUSALS_FROM, REFUSALS_TO = "header_missing", "no_decoder"
+_REFUSALS = tuple(refusal.slug for refusal in REFUSALS)
 
 
 def render_status(status: dict[str, Any]) -> str:
@@ -50,10 +52,8 @@ def _sums(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         for name, value in row["counters"].items():
             sums[name] = sums.get(name, 0) + value
-    names = list(sums)
-    refusals = names[names.index(REFUSALS_FROM) : names.index(REFUSALS_TO) + 1]
     losses = ", ".join(f"{name} {sums[name]}" for name in LOSSES if sums[name]) or "none"
-    refused = ", ".join(f"{name} {sums[name]}" for name in refusals if sums[name]) or "none"
+    refused = ", ".join(f"{name} {sums[name]}" for name in _REFUSALS if sums[name]) or "none"
     return [f"losses   {losses}", f"refused  {refused}"]
 
 

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from audiohook.config.paths import default_hub_path, default_path, hub_path
     from audiohook.config.principals import Principals, resolve_principals
     from audiohook.config.rendering import render
-    from audiohook.config.schema import Config, Context, ContextPath, Http, Hub, Log, Memory, Server
+    from audiohook.config.schema import Config, Context, ContextPath, Hub, Log, Memory, Server
+    from audiohook.config.schema_admission import Admission, Http
 
 __all__ = [
+    "Admission",
     "Address",
     "Config",
     "Context",
@@ -54,7 +56,8 @@ _HOMES = {
     "Config": "schema",
     "Context": "schema",
     "ContextPath": "schema",
-    "Http": "schema",
+    "Admission": "schema_admission",
+    "Http": "schema_admission",
     "Hub": "schema",
     "Log": "schema",
     "Memory": "schema",

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from audiohook.config.meta import meta
+from audiohook.config.schema_admission import Admission, Http
 from audiohook.config.schema_peers import AudioHook2, Auth
 
 WORKER_ROWS = 120
@@ -45,7 +46,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         meta(
             "processes",
             "Worker processes; 0 means one for each CPU of the affinity mask, and workers times (max_generations + 1) "
-            f"may not exceed the {WORKER_ROWS} rows of the worker table.",
+            f"may not exceed the {WORKER_ROWS} rows of the worker table, up to which scaling goes.",
             0,
             WORKER_ROWS,
         ),
@@ -60,6 +61,17 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             65_535,
         ),
     ] = 4096
+    tcp_user_timeout_seconds: Annotated[
+        float,
+        meta(
+            "seconds",
+            "How long a peer's TCP may acknowledge nothing, neither what was sent to it nor the probes of a silent "
+            "connection; then the connection is lost (as audiohook2.idle_seconds has it for a session that is not "
+            "paused), and 0 leaves that to the kernel, which takes hours.",
+            0,
+            _HOUR_S,
+        ),
+    ] = 30.0
     drain_seconds: Annotated[
         float,
         meta(
@@ -89,6 +101,26 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             600,
         ),
     ] = 20.0
+    overload_ms: Annotated[
+        int,
+        meta(
+            "milliseconds",
+            "How long a worker may take to serve everybody once; where that does not get shorter, the oldest audio is "
+            "not decoded and its time kept as a gap, and from half of it on new calls are refused.",
+            20,
+            10_000,
+        ),
+    ] = 300
+    hang_seconds: Annotated[
+        float,
+        meta(
+            "seconds",
+            "How long the loop of a worker, or of the desk, may stand still; then its stacks are logged, it is killed "
+            "and replaced, so keep it longer than any debugger's or swap's pause.",
+            0.5,
+            _HOUR_S,
+        ),
+    ] = 10.0
     max_generations: Annotated[
         int,
         meta(
@@ -176,34 +208,6 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             1_048_576,
         ),
     ] = 1024
-
-
-class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[http]: limits of the request that comes before a WebSocket."""
-
-    max_request_bytes: Annotated[
-        int,
-        meta(
-            "bytes",
-            "Largest request head (request line and headers); a larger one is answered with 431.",
-            1024,
-            1_048_576,
-        ),
-    ] = 16_384
-    max_headers: Annotated[
-        int,
-        meta("headers", "Most headers that a request may have; one with more is answered with 431.", 10, 10_000),
-    ] = 100
-    request_seconds: Annotated[
-        float,
-        meta(
-            "seconds",
-            "Deadline for the complete request, counted from when the connection is accepted; a later one is answered "
-            "with 408.",
-            0.1,
-            600,
-        ),
-    ] = 10.0
 
 
 class ContextPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -338,8 +342,8 @@ class Hub(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         list[str],
         meta(
             "none",
-            "Who may command calls (pause, resume, disconnect, mask, hold, end), written like read; a role of its own, "
-            "beside the daemon's own user and root.",
+            "Who may command calls (pause, resume, disconnect, mask, hold, end) and scale the service, written like "
+            "read; a role of its own, beside the daemon's own user and root.",
         ),
     ] = []
     max_clients: Annotated[
@@ -373,6 +377,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: Server = msgspec.field(default_factory=Server)
     memory: Memory = msgspec.field(default_factory=Memory)
     http: Http = msgspec.field(default_factory=Http)
+    admission: Admission = msgspec.field(default_factory=Admission)
     context: Context = msgspec.field(default_factory=Context)
     audiohook2: AudioHook2 = msgspec.field(default_factory=AudioHook2)
     auth: Auth = msgspec.field(default_factory=Auth)

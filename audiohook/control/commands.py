@@ -1,8 +1,9 @@
-"""What desk, supervisor and workers say to one another about a stream: records of fixed size, on SOCK_SEQPACKET lines.
+"""What desk, supervisor and workers say to one another: records of fixed size, on SOCK_SEQPACKET lines.
 
 PURE: bytes in, values out, and back. A line is a socket pair of the supervisor with one child. Down and up it carries
 
-    command   who wants what done to which stream (slot, epoch); behind an `EVENT`, and only there, an opaque payload
+    command   who wants what done to which stream (slot, epoch), or to the service as a whole; behind an `EVENT`, and
+              only there, an opaque payload
     reply     what became of the command with this ticket
 
 so whoever is in the middle checks a length and a few small numbers and parses nothing else. A ticket is the sender's
@@ -51,6 +52,12 @@ class Verb(IntEnum):
     """Send the payload, one JSON object with `type` and `data`, to the peer."""
     TAKEOVER = 10
     """Only from worker to worker: close this stream, its peer has come back on a newer connection."""
+    SCALE = 11
+    """For the supervisor itself: have `argument` workers; the reply's `value` is how many there are to be."""
+
+
+SERVICE_VERBS = frozenset({Verb.SCALE})
+"""Verbs that are for no stream: slot and epoch are 0, and the supervisor answers."""
 
 
 class Status(IntEnum):
@@ -79,7 +86,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """One command for one stream. `uid` and `pid` are those of whoever asked at the hub (SO_PEERCRED)."""
+    """One command for one stream, or for the service. `uid` and `pid` are of whoever asked at the hub (SO_PEERCRED)."""
 
     ticket: int
     verb: Verb

@@ -22,25 +22,29 @@ from typing import Any
 
 from audiohook.config import Principals
 from audiohook.control import protocol
-from audiohook.control.commands import READ_BYTES, Command, Reply, Verb, decode, encode_command
-from audiohook.control.errands import Answer, Errands
+from audiohook.control.commands import READ_BYTES, SERVICE_VERBS, Command, Reply, Verb, decode, encode_command
+from audiohook.control.errands import SERVICE, Answer, Errands, Target
 from audiohook.control.requests import VERBS, Order, read_order
-from audiohook.control.roles import OPERATE, READ, SPEAK, RefusalLog, Roles, refusal_text
+from audiohook.control.roles import OPERATE, READ, SPEAK, Roles, refusal_text
 from audiohook.control.targets import find_call, find_stream
 from audiohook.errors import BootError
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.watch import map_watch
 from audiohook.net.hygiene import inherited_fds
-from audiohook.net.seat import report_ready
+from audiohook.net.log_limit import LogLimit
+from audiohook.net.seat import report_beat, report_ready
 from audiohook.net.signals import SignalInbox
-from audiohook.units import NEVER_NS, NS_PER_S
+from audiohook.net.stacks import dump_stacks_when_asked
+from audiohook.units import NS_PER_MS, NS_PER_S
 
 log = logging.getLogger("audiohook.desk")
 
 SO_PEERGROUPS = 59
 CLIENTS_A_TURN = 16
 REPLIES_A_TURN = 64
+BEAT_NS = 200 * NS_PER_MS
+"""The loop never rests longer, so that a desk whose loop stands still is told from one that has nothing to do."""
 
 READERS_VERBS = ("attach", "watch", "unwatch")
 
@@ -78,8 +82,10 @@ class Desk:
         self._listener = socket.socket(fileno=fds["hub"])
         self._lifeline = fds["lifeline"]
         self._commands_fd = fds["commands"]
+        self._report_fd = fds["report"]
+        self._next_beat_ns = 0
         self._roles = roles
-        self._refusals = RefusalLog()
+        self._refusals = LogLimit[int]()
         self._errands = Errands()
         self._max_clients = max_clients
         self._max_watched = max_watched
@@ -97,7 +103,7 @@ class Desk:
         for source in (self._listener, self._lifeline, self._commands_fd, inbox):
             self._selector.register(source, selectors.EVENT_READ)
         while self._serving:
-            for key, _ in self._selector.select(self._timeout_seconds()):
+            for key, _ in self._selector.select(self._beat()):
                 if key.fileobj is inbox or key.fd == self._lifeline:
                     return
                 if key.fileobj is self._listener:
@@ -108,9 +114,16 @@ class Desk:
                     self._serve(key.data)
             self._tell(self._errands.expire(time.monotonic_ns()))
 
-    def _timeout_seconds(self) -> float | None:
-        due_ns = self._errands.due_ns
-        return None if due_ns == NEVER_NS else max(0, due_ns - time.monotonic_ns()) / NS_PER_S
+    def _beat(self) -> float:
+        """Say now and then that this loop turns; return for how many seconds it may rest.
+
+        Not in every turn: a client that keeps this loop busy would keep the supervisor's busy too.
+        """
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._next_beat_ns:
+            self._next_beat_ns = now_ns + BEAT_NS
+            report_beat(self._report_fd)
+        return max(0, min(self._next_beat_ns, self._errands.due_ns) - now_ns) / NS_PER_S
 
     def _accept(self) -> None:
         for _ in range(CLIENTS_A_TURN):
@@ -186,10 +199,15 @@ class Desk:
 
     def _begin(self, client: Client, order: Order) -> list[Command] | dict[str, Any]:
         """Return the commands to pass on, or the refusal."""
-        found = find_stream(self._arena, order.stream) if order.stream else find_call(self._arena, order.call)
+        found = self._find(order)
         if isinstance(found, dict):
             return found
         return self._errands.begin(client, order, found, client.uid, client.pid, time.monotonic_ns())
+
+    def _find(self, order: Order) -> list[Target] | dict[str, Any]:
+        if order.verb in SERVICE_VERBS:
+            return [SERVICE]
+        return find_stream(self._arena, order.stream) if order.stream else find_call(self._arena, order.call)
 
     def _take_replies(self) -> None:
         for _ in range(REPLIES_A_TURN):
@@ -253,7 +271,9 @@ def main() -> int:
     """Be the desk. Settings come as JSON in argv, descriptors as the supervisor announces them."""
     settings = json.loads(sys.argv[1])
     logging.basicConfig(level=settings["log_level"], format=settings["log_format"], stream=sys.stderr)
+    dump_stacks_when_asked()
     fds = inherited_fds(os.environ)
+    os.set_blocking(fds["report"], False)
     roles = Roles(
         {
             role: Principals(frozenset(who["uids"]), frozenset(who["gids"]), who["any"])

@@ -37,6 +37,10 @@ class Target(msgspec.Struct, frozen=True):
     call_id: str
 
 
+SERVICE = Target(0, 0, "", "")
+"""What a command for the service as a whole is for."""
+
+
 class _Errand:
     """One client's command while its streams have not all answered."""
 
@@ -56,6 +60,16 @@ class _Errand:
         return range(self.first_ticket, self.first_ticket + len(self.targets))
 
     def answer(self) -> dict[str, Any]:
+        answer = self._of_the_service(self.replies[0]) if self.targets == [SERVICE] else self._of_streams()
+        return answer if self.order.ticket is None else {**answer, "ticket": self.order.ticket}
+
+    def _of_the_service(self, reply: Reply | None) -> dict[str, Any]:
+        result = _result(SERVICE, reply)
+        if result["status"] == "ok":
+            return {"ok": True, "workers": result["value"], "text": result["text"]}
+        return protocol.refusal(result["status"], result["text"])
+
+    def _of_streams(self) -> dict[str, Any]:
         results = [_result(target, reply) for target, reply in zip(self.targets, self.replies, strict=True)]
         failed = [result for result in results if result["status"] != "ok"]
         answer: dict[str, Any] = {"ok": True}
@@ -65,8 +79,6 @@ class _Errand:
             )
             words += f" and {len(failed) - MOST_TOLD} more" if len(failed) > MOST_TOLD else ""
             answer = protocol.refusal(failed[0]["status"], words)
-        if self.order.ticket is not None:
-            answer["ticket"] = self.order.ticket
         return {**answer, "results": results}
 
 

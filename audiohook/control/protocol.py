@@ -15,6 +15,9 @@ Commands. `stream` is the start of one stream's id, `call` a call's id: every st
            with "slug" and "error" if not ok. status: ok, refused, not_available, gone (the stream is over) or no_answer
            (within five seconds). value: of `mask` the first masked frame
 
+    {"do": "scale", "workers": n}                               have n worker processes
+        -> {"ok": true, "workers": n, "text": what was done}, or {"ok": false, "slug": .., "error": why not}
+
 A command may have a `ticket`, a whole number, that its reply repeats: several may be under way on one connection, and
 each is answered when its streams have answered, attach and watch always at once.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from audiohook.config.schema import WORKER_ROWS
 from audiohook.control import protocol
 from audiohook.control.commands import MAX_PAYLOAD_BYTES, Verb
 from audiohook.units import seconds_ns
@@ -24,9 +25,11 @@ STREAM_VERBS = {
     "event": Verb.EVENT,
 }
 CALL_VERBS = {"hold": Verb.HOLD, "unhold": Verb.UNHOLD, "end": Verb.END}
-VERBS = STREAM_VERBS | CALL_VERBS
+SERVICE = {"scale": Verb.SCALE}
+VERBS = STREAM_VERBS | CALL_VERBS | SERVICE
 
 MOST_SECONDS_BACK = 86_400
+MOST_WORKERS = WORKER_ROWS
 MAX_TICKET = (1 << 53) - 1
 """What every JSON implementation can say exactly (RFC 8259 section 6)."""
 
@@ -36,9 +39,9 @@ _TYPE_CHARACTERS = 128
 
 
 class Order(msgspec.Struct, frozen=True):
-    """A checked request. Either `stream` (the start of an id) or `call` is set; `ticket` is the client's, to be echoed.
+    """A checked request. `stream` (the start of an id) or `call` is set, neither for the service as a whole.
 
-    `argument` and `payload` are those of the record (`commands.py`).
+    `ticket` is the client's, to be echoed; `argument` and `payload` are those of the record (`commands.py`).
     """
 
     verb: Verb
@@ -53,7 +56,7 @@ def read_order(request: dict[str, Any]) -> Order | dict[str, Any]:
     """Return what a request whose `do` is one of VERBS orders, or the refusal to answer it with. Never raises."""
     name = request["do"]
     verb = VERBS[name]
-    target = "stream" if name in STREAM_VERBS else "call"
+    target = "stream" if name in STREAM_VERBS else "call" if name in CALL_VERBS else "workers"
     extra = {Verb.MASK: "seconds_back", Verb.EVENT: "entity"}.get(verb)
     unknown = set(request) - {"do", target, "ticket", extra}
     if unknown:
@@ -61,6 +64,8 @@ def read_order(request: dict[str, Any]) -> Order | dict[str, Any]:
     ticket = request.get("ticket")
     if ticket is not None and not (_is_whole(ticket) and 0 <= ticket <= MAX_TICKET):
         return _malformed(f"ticket must be a whole number from 0 to {MAX_TICKET}")
+    if verb is Verb.SCALE:
+        return _with_workers(Order(verb, ticket=ticket), request.get("workers"))
     named = request.get(target)
     if not isinstance(named, str) or not _is_name(target, named):
         return _malformed(f"{target} must be {_NAMES[target]}")
@@ -74,6 +79,12 @@ def read_order(request: dict[str, Any]) -> Order | dict[str, Any]:
 def lower_ascii(text: str) -> str:
     """Return `text` with its ASCII letters in lower case, as the scan of the cards compares bytes."""
     return text.encode("utf-8", "replace").lower().decode()
+
+
+def _with_workers(order: Order, workers: Any) -> Order | dict[str, Any]:
+    if not _is_whole(workers) or not 1 <= workers <= MOST_WORKERS:
+        return _malformed(f"workers must be a whole number from 1 to {MOST_WORKERS}")
+    return msgspec.structs.replace(order, argument=workers)
 
 
 def _with_seconds_back(order: Order, seconds: Any) -> Order | dict[str, Any]:

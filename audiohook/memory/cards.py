@@ -67,11 +67,13 @@ def new_card(arena: Arena, slot: int, **fields: int | str) -> None:
 
 def _fill(copy: Any, fields: dict[str, int | str]) -> None:
     for name, value in fields.items():
-        if isinstance(value, str):
-            room = layout.CARD[name].itemsize
-            value_bytes = value.encode("utf-8", "replace")
-            if len(value_bytes) > room:
-                value_bytes = value_bytes[:room].decode("utf-8", "ignore").encode("utf-8")
-            copy[name] = value_bytes
-        else:
-            copy[name] = value
+        copy[name] = as_written(name, value) if isinstance(value, str) else value
+
+
+def as_written(name: str, value: str) -> bytes:
+    """Return a string as a card's field has it."""
+    room = layout.CARD[name].itemsize
+    value_bytes = value.encode("utf-8", "replace")
+    if len(value_bytes) > room:
+        value_bytes = value_bytes[:room].decode("utf-8", "ignore").encode("utf-8")
+    return value_bytes

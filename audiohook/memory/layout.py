@@ -145,6 +145,16 @@ COUNTERS = (
     "expected_back",
     "superseded",
     "call_ended",
+    "hung",
+    "host_full",
+    "worker_full",
+    "address_full",
+    "organization_full",
+    "address_crowded",
+    "crowded_out",
+    "exhausted",
+    "overloaded",
+    "shed_messages",
 )
 """Counters of a row, in order; appended to, never reordered. The slugs of `errors.py` are among them."""
 

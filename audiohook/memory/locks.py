@@ -33,5 +33,12 @@ class SlotLocks:
     def unlock(self, slot: int) -> None:
         fcntl.fcntl(self._fd, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, slot, 1, 0))
 
+    def fence(self, slot: int) -> None:
+        """Let nobody see our later loads before our earlier stores. `slot` is one that we hold.
+
+        Python has no fence; the kernel's lock around a file's locks is one, and taking a lock again changes nothing.
+        """
+        self.try_lock(slot)
+
     def close(self) -> None:
         os.close(self._fd)

@@ -115,6 +115,14 @@ class SlotPool:
             words[at + cause] = 0
         words[version_word] = version
 
+    def give_back(self, slot: int) -> None:
+        """Make a slot FREE that was acquired a moment ago: there never was a stream in it.
+
+        Silenced like one that is over: the slot may have been an ended stream's, whose voices are still in its ring.
+        """
+        self._silence(slot)
+        self.let_go(slot)
+
     def release(self, slot: int, **ending: int | str) -> None:
         """End the stream of a slot we hold: its card says so at once, its audio stays readable, its lock is freed."""
         update_card(self.arena, slot, **_ended(ending))

@@ -6,9 +6,9 @@ The rules, from architecture.md section 2 rule 6; each trap is shown by a progra
 - one thread before a fork: a lock that another thread holds stays locked in the child for ever;
 - stdio is flushed before: what is still buffered would be written twice;
 - signals are blocked around the fork. Before it unblocks them the child lets go of the wake-up descriptor (else its
-  SIGTERM is read by the parent), sets every handler back to default, ignores SIGINT and SIGHUP (Ctrl-C, a closing
-  terminal and `pkill -HUP` reach the whole group and are the supervisor's to judge) and SIGPIPE (as Python does), and
-  closes what is not its own (`prepare`);
+  SIGTERM is read by the parent), sets every handler back to default, ignores SIGINT, SIGHUP, SIGTTIN and SIGTTOU
+  (Ctrl-C, a closing terminal and `pkill -HUP` reach the whole group and are the supervisor's to judge; the default of
+  the last two is to stop) and SIGPIPE (as Python does), and closes what is not its own (`prepare`);
 - a child never returns into its parent's stack: what it raises is reported, then `os._exit`;
 - an exec'ed child gets the descriptors that it is named and no other, also none that we were started with.
 """
@@ -88,7 +88,7 @@ def reset_signals() -> None:
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -96,7 +96,7 @@ def exec_child(argv: Sequence[str], fds: Mapping[str, int]) -> int:
     """Fork and exec `argv` (looked up in PATH) with exactly stdio and `fds`, which it finds with `inherited_fds`.
 
     `fds` must have `report`: a program that cannot be run is told there, with exit code `BootError.exit_code`.
-    Returns the pid; raises as `fork_child`. SIGINT, SIGHUP and SIGPIPE stay ignored across the exec.
+    Returns the pid; raises as `fork_child`. What a forked child ignores stays ignored across the exec.
     """
     return fork_child(lambda: _exec(argv, fds), prepare=lambda: None, report_fd=fds["report"])
 

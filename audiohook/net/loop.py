@@ -51,6 +51,9 @@ class Loop:
         self._stopped = False
         self.idle = False
         """Whether the last wait ended without anything being ready: there was time to spare."""
+        self.idle_ns = 0
+        """When that was so last."""
+        self.turns = 0
         self.turn_ns = 0
         """How long the last turn's work took, its wait aside."""
         self.bulk_turns = 0
@@ -96,6 +99,8 @@ class Loop:
         ready = self.selector.select(timeout_ns / NS_PER_S)
         self.idle = not ready and not self._bulk
         started_ns = self.clock()
+        if self.idle:
+            self.idle_ns = started_ns
         for number, (key, mask) in enumerate(ready, 1):
             source: Source = key.data
             if not source.closed:
@@ -103,6 +108,7 @@ class Loop:
             if number % EVENTS_A_STRETCH == 0:
                 self._between(self.clock())
         self.turn_ns = self.clock() - started_ns
+        self.turns += 1
 
     def _between(self, now_ns: int) -> int:
         """Serve the bulk lane, the timers and the chores; return when the next turn must be at the latest."""

@@ -5,6 +5,7 @@ A worker gets its seat as an argument; an exec'ed child (the desk) gets descript
 
     R\\n             I accept
     E<text>\\n       I cannot boot, for this reason (UTF-8, one line); my exit follows, with `BootError.exit_code`
+    B\\n             my loop turns (the desk only; a worker's row has its heartbeat)
 
 The lifeline is the read end of a pipe in which nobody ever writes and whose write end the supervisor alone holds:
 readable means end of file means the supervisor is gone. A line for commands goes with it (`control/commands.py`):
@@ -48,11 +49,16 @@ def report_failure(report_fd: int, message: str) -> None:
     _write(report_fd, b"E" + line.encode()[:MAX_MESSAGE_BYTES] + b"\n")
 
 
+def report_beat(report_fd: int) -> None:
+    """Tell the supervisor that this process turns its loop. `report_fd` is non-blocking."""
+    _write(report_fd, b"B\n")
+
+
 def _write(report_fd: int, line: bytes) -> None:
     try:
         os.write(report_fd, line)
-    except BrokenPipeError:
-        pass
+    except (BrokenPipeError, BlockingIOError):
+        pass  # it is gone, or it is stopped and has not read for hours
 
 
 class ReportReader:
@@ -60,11 +66,14 @@ class ReportReader:
 
     def __init__(self) -> None:
         self._unread = b""
+        self.beats = 0
+        """How often the process has said that its loop turns."""
 
     def receive_data(self, data: bytes) -> list[str | None]:
         """Return the words that these bytes complete, in order; unknown lines are dropped."""
         *lines, rest = (self._unread + data).split(b"\n")
         self._unread = rest[-MAX_UNREAD_BYTES:]
+        self.beats += lines.count(b"B")
         return [
             None if line == b"R" else line[1:].decode(errors="replace")
             for line in lines

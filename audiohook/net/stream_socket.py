@@ -10,6 +10,9 @@ import struct
 READ_BYTES = 4096
 """One read. A live call sends some 60 bytes at a time; whoever fills this goes to the bulk lane (`loop.py`)."""
 
+PROBES = 3
+"""Keep-alive probes in the time that a peer's TCP has to answer: two may be lost."""
+
 MAX_UNSENT_BYTES = 65_536
 """Pongs, closes and refusals are all that is sent. A peer that lets so many pile up does not read."""
 
@@ -17,9 +20,21 @@ MAX_UNSENT_BYTES = 65_536
 class StreamSocket:
     """Owns the socket."""
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, user_timeout_seconds: float = 0) -> None:
+        """`user_timeout_seconds`: how long the peer's TCP may acknowledge nothing. Then a read finds the end; 0: never.
+
+        Probes make that true of a connection on which nothing is to be sent as well (tcp(7), TCP_USER_TIMEOUT), such as
+        a paused call's: without them a peer that vanished would keep its slot for an hour
+        (tests/process/test_daemon_vanished.py).
+        """
         connected.setblocking(False)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if user_timeout_seconds:
+            probe_seconds = max(1, int(user_timeout_seconds / PROBES))
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe_seconds)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe_seconds)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(user_timeout_seconds * 1000)))
         self._socket = connected
         self._unsent = bytearray()
 

@@ -4,31 +4,34 @@ Knows no memory, no audio and no configuration: what the service does when a wor
 100 ms is handed in as `Hooks`. One thread, one `selectors` loop over the signal inbox, the children's report pipes and
 their command lines (`command_lines.py`), and the policy's deadline as its timeout.
 
-Invariants: a child's reports are told before its exit; only pids that this object forked and has not reaped are
-signalled, so none can have been reused; each child holds only what is its own
+Invariants: a child's reports are told before its exit; each child holds only what is its own
 (tests/process/test_supervisor_children.py lists its descriptors).
 
 The lifeline is one pipe for all children: its write end is here and nowhere else, so that the kernel tells every child
 when this process is gone, however it went.
 """
 
-import contextlib
 import os
 import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from audiohook.errors import BootError
+from audiohook.control.commands import Command as HubCommand
+from audiohook.control.commands import Reply
 from audiohook.net.hygiene import exec_child, fork_child
-from audiohook.net.seat import ReportReader, WorkerSeat
+from audiohook.net.seat import WorkerSeat
 from audiohook.net.signals import SignalInbox
+from audiohook.net.stacks import STACKS_SIGNAL
+from audiohook.supervisor.children import Child, Children
 from audiohook.supervisor.command_lines import CommandLines
+from audiohook.supervisor.hangs import HangWatch, Sign
+from audiohook.supervisor.hooks import DeskCommand, Hooks
 from audiohook.supervisor.orders import (
+    AnnounceHung,
     AnnounceReady,
     AnnounceStopping,
     ChildExited,
@@ -44,6 +47,9 @@ from audiohook.supervisor.orders import (
     Input,
     Log,
     MarkDead,
+    Scale,
+    Scaled,
+    ScaleRefused,
     Signal,
     SignalDesk,
     SignalName,
@@ -53,11 +59,16 @@ from audiohook.supervisor.orders import (
     WorkerReady,
     WorkerReport,
 )
-from audiohook.supervisor.policy import DESK, Plan, deadline_ns, initial, step
+from audiohook.supervisor.phases import WATCHED
+from audiohook.supervisor.policy import step
+from audiohook.supervisor.scaling import in_words
+from audiohook.supervisor.state import DESK, Plan, deadline_ns, initial
 from audiohook.supervisor.switchboard import Switchboard
-from audiohook.units import NS_PER_MS, NS_PER_S
+from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 TICK_NS = 100 * NS_PER_MS
+LATE_NS = NS_PER_S
+"""A tick that comes so much later than it should is worth a line: somebody stopped us, or took all the CPU."""
 
 SIGNAL_NAMES: dict[int, SignalName] = {
     signal.SIGTERM: "TERM",
@@ -66,48 +77,15 @@ SIGNAL_NAMES: dict[int, SignalName] = {
     signal.SIGHUP: "HUP",
 }
 
+SCALE_SIGNALS = {signal.SIGTTIN: 1, signal.SIGTTOU: -1}
+
 URGE_SIGNALS: dict[Urge, signal.Signals] = {
     "drain": signal.SIGTERM,
     "hurry": signal.SIGQUIT,
     "kill": signal.SIGKILL,
+    "retire": signal.SIGUSR1,
+    "dump": STACKS_SIGNAL,
 }
-
-_READ_BYTES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What the service does at the supervisor's moments. Called in its one thread; must be short and start no thread.
-
-    An exception out of one is logged and changes nothing else: a fault in a chore must not cost every call.
-    """
-
-    log: Callable[[str, str, Mapping[str, object]], None]
-    """(level, text, fields)"""
-    on_dead: Callable[[int], None]
-    """The worker of this row is reaped: mark what it owned ABORTED. Returns before the row is used again."""
-    on_ready: Callable[[], None]
-    on_stopping: Callable[[], None]
-    on_tick: Callable[[], None]
-    """About every 100 ms."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeskCommand:
-    """How the desk is run, and the descriptors that it gets by name besides `lifeline`, `report` and `commands`."""
-
-    argv: tuple[str, ...]
-    fds: Mapping[str, int]
-
-
-@dataclass(slots=True, eq=False)
-class _Child:
-    """A process of ours that is not reaped yet. `report_fd` is None after its end of file."""
-
-    place: int
-    pid: int
-    report_fd: int | None
-    reader: ReportReader = field(default_factory=ReportReader)
 
 
 class Arbiter:
@@ -121,8 +99,12 @@ class Arbiter:
         hooks: Hooks,
         switchboard: Switchboard,
         desk: DeskCommand | None = None,
+        hang_ns: int = NEVER_NS,
     ) -> None:
-        """`worker_main` runs in the forked child and returns its exit code; `listeners` stay the caller's."""
+        """`worker_main` runs in the forked child and returns its exit code; `listeners` stay the caller's.
+
+        Commands for the service as a whole are answered here from now on (`Switchboard.on_service`).
+        """
         if plan.desk != (desk is not None):
             raise ValueError("the plan has a desk and the arbiter has none, or the other way round")
         self._state = initial(plan)
@@ -130,21 +112,28 @@ class Arbiter:
         self._worker_main = worker_main
         self._hooks = hooks
         self._desk = desk
-        self._children: dict[int, _Child] = {}
         self._exit_code: int | None = None
         self._last_tick_fault = ""
+        self._ticked_ns = 0
+        self._hangs = HangWatch(hang_ns, 2 * TICK_NS)
+        self._scaling: Scaled | ScaleRefused | None = None
+        switchboard.on_service = self._serve_command
         self._selector = selectors.EpollSelector()
         self._lines = CommandLines(switchboard, self._selector, self._line_dropped)
+        self._children = Children(self._selector, self._lines)
         self._inbox = SignalInbox()
         self._lifeline_read_fd, self._lifeline_write_fd = os.pipe()
         self._doers: dict[type, Callable[[Any], Input | None]] = {
             ForkWorker: self._fork_worker,
             ForkDesk: self._fork_desk,
-            SignalWorker: lambda command: self._signal(command.row, command.urge),
-            SignalDesk: lambda command: self._signal(DESK, command.urge),
+            SignalWorker: lambda command: self._children.signal(command.row, URGE_SIGNALS[command.urge]),
+            SignalDesk: lambda command: self._children.signal(DESK, URGE_SIGNALS[command.urge]),
             MarkDead: lambda command: self._call_hook(lambda: self._hooks.on_dead(command.row)),
             AnnounceReady: lambda _: self._call_hook(self._hooks.on_ready),
             AnnounceStopping: lambda _: self._call_hook(self._hooks.on_stopping),
+            AnnounceHung: lambda command: self._call_hook(lambda: self._hooks.on_hung(command)),
+            Scaled: self._scaled,
+            ScaleRefused: self._scaled,
             Log: lambda command: self._hooks.log(command.level, command.text, command.fields),
             Exit: self._exit,
         }
@@ -154,7 +143,8 @@ class Arbiter:
 
         If this raises, the fault is ours: the children see their lifeline close and keep their calls to the end.
         """
-        self._inbox.install([*SIGNAL_NAMES, signal.SIGCHLD])
+        # SIGUSR1 means nothing here and is taken all the same: elsewhere it reopens logs, and it would end us.
+        self._inbox.install([*SIGNAL_NAMES, *SCALE_SIGNALS, signal.SIGCHLD, signal.SIGUSR1])
         self._selector.register(self._inbox, selectors.EVENT_READ)
         try:
             self._feed(Started())
@@ -173,7 +163,7 @@ class Arbiter:
         events = self._selector.select(max(wake_ns - time.monotonic_ns(), 0) / NS_PER_S)
         # The inbox comes last: reaping closes pipes and lines, and their events of this batch must still be theirs.
         for key, _ in events:
-            if isinstance(key.data, _Child):
+            if isinstance(key.data, Child):
                 self._read_report(key.data)
             elif key.data is not None:
                 self._guard_line(key.data.place, partial(self._lines.serve, key.data))
@@ -204,7 +194,7 @@ class Arbiter:
             )
             return fork_child(lambda: self._worker_main(seat), prepare=self._let_go, report_fd=report_fd)
 
-        fault = self._start(command.row, start)
+        fault = self._children.start(command.row, start)
         return None if fault is None else ForkFailed(command.row, fault)
 
     def _fork_desk(self, _: ForkDesk) -> Input | None:
@@ -216,31 +206,8 @@ class Arbiter:
             fds = {**desk.fds, "lifeline": self._lifeline_read_fd, "report": report_fd, "commands": command_fd}
             return exec_child(desk.argv, fds)
 
-        fault = self._start(DESK, start)
+        fault = self._children.start(DESK, start)
         return None if fault is None else DeskForkFailed(fault)
-
-    def _start(self, place: int, start: Callable[[int, int], int]) -> str | None:
-        """Start a process with a report pipe and a command line; return None, or why it could not be started."""
-        with contextlib.ExitStack() as theirs:
-            try:
-                report_read_fd, report_write_fd = os.pipe()
-                theirs.callback(os.close, report_write_fd)
-                child = _Child(place, 0, report_read_fd)
-                os.set_blocking(report_read_fd, False)
-                # Before the fork, so that `_let_go` closes the child's own read end with the others'.
-                self._selector.register(report_read_fd, selectors.EVENT_READ, child)
-            except OSError as error:
-                return str(error)
-            try:
-                command_fd = self._lines.open(place)
-                theirs.callback(os.close, command_fd)
-                child.pid = start(report_write_fd, command_fd)
-            except (OSError, BootError) as error:
-                self._close_report(child)
-                self._lines.drop(place)
-                return str(error)
-        self._children[child.pid] = child
-        return None
 
     def _let_go(self) -> None:
         """In a forked child, with signals blocked: close all that is the supervisor's."""
@@ -252,16 +219,14 @@ class Arbiter:
         # Closing only: to unregister anything here would unregister it in the supervisor's own epoll.
         self._selector.close()
 
-    def _signal(self, place: int, urge: Urge) -> None:
-        for child in self._children.values():
-            if child.place == place:
-                os.kill(child.pid, URGE_SIGNALS[urge])
-
     def _take_signals(self) -> None:
         numbers = self._inbox.drain()
         for number in numbers:
             if number in SIGNAL_NAMES:
                 self._feed(Signal(SIGNAL_NAMES[number]))
+            if number in SCALE_SIGNALS:
+                name = signal.Signals(number).name
+                self._scale(self._state.wanted + SCALE_SIGNALS[signal.Signals(number)], {"signal": name})
         if signal.SIGCHLD in numbers:
             self._reap()
 
@@ -278,39 +243,24 @@ class Arbiter:
                 return
             if dead is None:
                 return
-            # Not in the table: as PID 1 of a container we are given other people's orphans to reap.
             child = self._children.get(dead.si_pid)
             while child is not None and self._read_report(child):
                 pass
             _, status = os.waitpid(dead.si_pid, 0)
             if child is not None:
-                del self._children[child.pid]
-                self._close_report(child)
+                self._children.reaped(child)
                 self._guard_line(child.place, partial(self._lines.close, child.place))
                 code = os.waitstatus_to_exitcode(status)
                 self._feed(DeskExited(code) if child.place == DESK else ChildExited(child.place, child.pid, code))
 
     # Reports
 
-    def _read_report(self, child: _Child) -> bool:
+    def _read_report(self, child: Child) -> bool:
         """Take in what the child has said; return whether there may be more."""
-        if child.report_fd is None:
-            return False
-        try:
-            data = os.read(child.report_fd, _READ_BYTES)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._close_report(child)
-        for word in child.reader.receive_data(data):
+        words = self._children.read(child)
+        for word in words or []:
             self._feed(_report_input(child.place, word))
-        return bool(data)
-
-    def _close_report(self, child: _Child) -> None:
-        if child.report_fd is not None:
-            self._selector.unregister(child.report_fd)
-            os.close(child.report_fd)
-            child.report_fd = None
+        return words is not None
 
     # Command lines
 
@@ -326,6 +276,25 @@ class Arbiter:
         text = f"{_whose(place)} sent what is no command of its kind: its command line is closed"
         self._hooks.log("error", text, {})
 
+    # Scaling
+
+    def _serve_command(self, command: HubCommand) -> Reply:
+        """Carry out what the hub asks of the service as a whole."""
+        done = self._scale(command.argument, {"uid": command.uid, "pid": command.pid})
+        return command.done(done.after, in_words(done)) if isinstance(done, Scaled) else command.refused(done.text)
+
+    def _scale(self, workers: int, asked: Mapping[str, object]) -> Scaled | ScaleRefused:
+        loads: list[int] = []
+        self._call_hook(lambda: loads.extend(self._hooks.loads()))
+        self._feed(Scale(workers, tuple(loads), asked))
+        assert self._scaling is not None, "the policy answers every Scale"
+        return self._scaling
+
+    def _scaled(self, command: Scaled | ScaleRefused) -> None:
+        self._scaling = command
+        if isinstance(command, Scaled):
+            self._call_hook(lambda: self._hooks.on_scaled(command))
+
     # Moments
 
     def _call_hook(self, hook: Callable[[], None]) -> None:
@@ -335,14 +304,31 @@ class Arbiter:
             self._hooks.log("error", f"a hook of the supervisor failed: {_fault(error)}", {})
 
     def _tick(self) -> None:
+        now_ns = time.monotonic_ns()
+        late_ns = now_ns - self._ticked_ns - TICK_NS
+        if self._ticked_ns and late_ns >= LATE_NS:
+            text = "the supervisor itself stood still: nobody is judged by that time"
+            self._hooks.log("warning", text, {"seconds": round(late_ns / NS_PER_S, 1)})
+        self._ticked_ns = now_ns
         try:
-            self._lines.tick(time.monotonic_ns())
+            self._lines.tick(now_ns)
             self._hooks.on_tick()
+            for news in self._hangs.look(now_ns, self._signs()):
+                self._feed(news)
         except Exception as error:
             fault = _fault(error)
             if fault != self._last_tick_fault:  # else ten equal lines a second
                 self._last_tick_fault = fault
                 self._hooks.log("error", f"the supervisor's chores failed: {fault}", {})
+
+    def _signs(self) -> dict[int, Sign]:
+        """Return the signs of life of whoever is expected to turn its loop. The desk's are its words on its pipe."""
+        heartbeats = self._hooks.heartbeats()
+        return {
+            child.place: Sign(child.pid, child.reader.beats if child.place == DESK else heartbeats[child.place])
+            for child in self._children
+            if self._state.child(child.place).phase in WATCHED
+        }
 
     def _exit(self, command: Exit) -> None:
         self._exit_code = command.code

@@ -16,7 +16,9 @@ from audiohook.memory.event_ring import EventWriter, encode_event
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.row import Row
 from audiohook.memory.syscalls import futex_wake
+from audiohook.supervisor.orders import AnnounceHung, Scaled
 from audiohook.supervisor.parking import Parking
+from audiohook.supervisor.state import DESK
 from audiohook.supervisor.switchboard import Whereabouts
 from audiohook.units import NS_PER_S
 
@@ -66,6 +68,27 @@ class Chores:
         self._abort(died)
         self.tell("worker_gone", of_row=number, aborted=len(died))
         return len(died)
+
+    def hung(self, hung: AnnounceHung) -> None:
+        """Count and tell of a child that is hung. Its streams are ABORTED when it is dead, not before."""
+        self.row.count("hung")
+        seconds = round(hung.stood_ns / NS_PER_S, 1)
+        if hung.place == DESK:
+            self.tell("desk_hung", pid=hung.pid, seconds=seconds)
+        else:
+            self.tell("worker_hung", of_row=hung.place, pid=hung.pid, seconds=seconds)
+
+    def scaled(self, scaled: Scaled) -> None:
+        """Tell who had the number of workers changed, and to what."""
+        if "uid" in scaled.asked:  # it came over the hub
+            self.row.count("commands_done")
+        rows = {"started": scaled.started, "leaving": scaled.leaving}
+        self.tell("scaled", workers=scaled.after, before=scaled.before, **scaled.asked, **rows)
+
+    def words(self, name: str) -> list[int]:
+        """Return one of `layout.ROW` of every worker's row."""
+        sizes, words = self._arena.geometry, self._arena.words
+        return [words[layout.row_word(sizes, row, name)] for row in range(sizes.rows)]
 
     def _abort(self, died: list[dict[str, Any]]) -> None:
         """Count and tell of streams that were marked ABORTED, and wake whoever waits for them."""

@@ -2,8 +2,8 @@
 
 Pure: knows no process, no signal number and no clock. The arbiter (`supervisor/arbiter.py`) makes the inputs out of
 what the kernel says and carries the commands out, in the order of the list. Rows are those of the worker table,
-0 to `Plan.workers` - 1; an exit status is an exit code, or minus the number of the signal that killed the process
-(what `os.waitstatus_to_exitcode` returns).
+0 to `Plan.rows` - 1, and a place is a row or `state.DESK`; an exit status is an exit code, or minus the number of the
+signal that killed the process (what `os.waitstatus_to_exitcode` returns).
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,14 @@ from typing import Literal
 
 import msgspec
 
-Urge = Literal["drain", "hurry", "kill"]
-"""drain: take no new calls, leave when the last one ends. hurry: end every call properly, leave. kill: SIGKILL."""
+Urge = Literal["drain", "hurry", "kill", "retire", "dump"]
+"""drain: refuse new calls, leave when the last one ends. hurry: end every call properly, leave. kill: SIGKILL.
+retire: leave new calls to the other workers, leave when the last one of its own ends. dump: write every thread's stack
+to the log, and nothing else."""
 
 SignalName = Literal["TERM", "INT", "QUIT", "HUP"]
+"""SIGTTIN and SIGTTOU are not among them: the arbiter makes a `Scale` of each."""
+
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -78,6 +82,28 @@ class Signal(msgspec.Struct, frozen=True):
     name: SignalName
 
 
+class Hung(msgspec.Struct, frozen=True):
+    """The child of this place has not turned its loop for `stood_ns` (`supervisor/hangs.py`). Told once a hang."""
+
+    place: int
+    pid: int
+    stood_ns: int
+
+
+class Beating(msgspec.Struct, frozen=True):
+    """The child of this place, of which `Hung` was told, turns its loop again."""
+
+    place: int
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """So many workers are wanted. `loads` is the count of connections of each row, `asked` says who wants it."""
+
+    workers: int
+    loads: tuple[int, ...] = ()
+    asked: Mapping[str, object] = {}
+
+
 class DeadlineReached(msgspec.Struct, frozen=True):
     """`now_ns` has reached `policy.deadline_ns()`. Harmless when it has not."""
 
@@ -93,6 +119,9 @@ Input = (
     | DeskExited
     | DeskForkFailed
     | Signal
+    | Hung
+    | Beating
+    | Scale
     | DeadlineReached
 )
 
@@ -135,6 +164,30 @@ class AnnounceStopping(msgspec.Struct, frozen=True):
     """The service has begun to end. At most once in a life."""
 
 
+class AnnounceHung(msgspec.Struct, frozen=True):
+    """A child is hung; what becomes of it follows."""
+
+    place: int
+    pid: int
+    stood_ns: int
+
+
+class Scaled(msgspec.Struct, frozen=True):
+    """A `Scale` was carried out: these rows are started, those leave with their last call (or have none)."""
+
+    before: int
+    after: int
+    started: tuple[int, ...]
+    leaving: tuple[int, ...]
+    asked: Mapping[str, object]
+
+
+class ScaleRefused(msgspec.Struct, frozen=True):
+    """A `Scale` was not carried out, and why, in one short line."""
+
+    text: str
+
+
 class Log(msgspec.Struct, frozen=True):
     """A line for the log: no audio, no numbers of callers, nothing that a peer sent."""
 
@@ -149,4 +202,17 @@ class Exit(msgspec.Struct, frozen=True):
     code: int
 
 
-Command = ForkWorker | ForkDesk | SignalWorker | SignalDesk | MarkDead | AnnounceReady | AnnounceStopping | Log | Exit
+Command = (
+    ForkWorker
+    | ForkDesk
+    | SignalWorker
+    | SignalDesk
+    | MarkDead
+    | AnnounceReady
+    | AnnounceStopping
+    | AnnounceHung
+    | Scaled
+    | ScaleRefused
+    | Log
+    | Exit
+)

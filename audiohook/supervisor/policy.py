@@ -1,8 +1,8 @@
 """What the supervisor decides: a pure state machine, without processes, signals or clocks.
 
 Knows nothing of pids, pipes, memory or audio; `supervisor/arbiter.py` turns the kernel's news into inputs and carries
-out the commands. The phases and their tables are in `supervisor/phases.py`. Contract: architecture.md section 2,
-decisions.md "stop".
+out the commands. The phases and their tables are in `supervisor/phases.py`, what is known in `supervisor/state.py`.
+Contract: architecture.md section 2, decisions.md "stop".
 
 Theory of operation. The service goes
 
@@ -12,20 +12,26 @@ and only forward; it leaves the first three when it is told to stop or cannot st
 (no worker left: on to the desk; no desk left: STOPPED). Entering a phase on the way out tells every child what that
 phase wants of it. Before READY, anything that goes wrong with a child ends the service; after it, nothing does.
 
+While it serves, the number of workers may be changed (`supervisor/scaling.py`). A worker that is *leaving* takes no new
+calls and is not replaced when it ends. Who is hung is `supervisor/hangs.py`'s to say; what is done then is a matter of
+the child's phase alone, in any phase of the service.
+
 Invariants (tests/unit/test_supervisor_sequences.py): no row ever holds two processes; MarkDead stands between a death
 and the next fork of its row; AnnounceReady and Exit at most once; no command names a row that does not exist; after a
 DeadlineReached the next deadline lies in the future; after a stop signal `Exit` comes if children obey `kill`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from audiohook.errors import BootError
 from audiohook.supervisor.orders import (
+    AnnounceHung,
     AnnounceReady,
     AnnounceStopping,
+    Beating,
     ChildExited,
     Command,
     DeadlineReached,
@@ -37,10 +43,13 @@ from audiohook.supervisor.orders import (
     ForkDesk,
     ForkFailed,
     ForkWorker,
+    Hung,
     Input,
     Level,
     Log,
     MarkDead,
+    Scale,
+    ScaleRefused,
     Signal,
     SignalDesk,
     SignalWorker,
@@ -59,62 +68,22 @@ from audiohook.supervisor.phases import (
     ChildPhase,
     Phase,
 )
+from audiohook.supervisor.scaling import free_rows, refusal, scaled
+from audiohook.supervisor.state import DESK, LONELY_BACKOFF_NS, LONG_LIFE_NS, State, backoff_ns
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
-
-DESK = -1
-"""The desk's place among the children; workers are 0 and up."""
-
-FIRST_BACKOFF_NS = 250 * NS_PER_MS
-LONGEST_BACKOFF_NS = 30 * NS_PER_S
-LONG_LIFE_NS = 60 * NS_PER_S
-"""A child that lived at least this long is forgiven: its next restart is immediate again."""
 
 HURRY_NS = 5 * NS_PER_S
 """How long a child has for an end that it was told to make (hurry, the desk's drain, the exit after a report)."""
 
+DUMP_NS = 250 * NS_PER_MS
+"""How long a hung child has for the dump of its stacks before it is told to drain."""
+
+CONDEMNED_NS = NS_PER_S
+"""How long a hung child has to hear that it is to drain, before it is killed."""
+
 CRASHED_EXIT_CODE = 1
 
-
-class Plan(msgspec.Struct, frozen=True):
-    """What is to be run. `desk` is whether there is one; a drain of 0 ns hurries at once."""
-
-    workers: int
-    desk: bool
-    boot_ns: int
-    drain_ns: int
-    generation: int = 0
-
-
-class Child(msgspec.Struct, frozen=True):
-    """One worker or the desk. `restarts` counts those since its last long life."""
-
-    phase: ChildPhase = ChildPhase.ABSENT
-    due_ns: int = NEVER_NS
-    started_ns: int = 0
-    restarts: int = 0
-
-
-class State(msgspec.Struct, frozen=True):
-    """The whole state. `failed` is the child whose own exit code becomes the service's, once it is known."""
-
-    plan: Plan
-    workers: tuple[Child, ...]
-    desk: Child = Child()
-    phase: Phase = Phase.NEW
-    due_ns: int = NEVER_NS
-    exit_code: int = 0
-    failed: int | None = None
-
-    def child(self, place: int) -> Child:
-        """Return the worker of a row, or the desk. A row that does not exist is for ever ABSENT."""
-        if place == DESK:
-            return self.desk
-        return self.workers[place] if 0 <= place < len(self.workers) else Child()
-
-
-def initial(plan: Plan) -> State:
-    """Return the state before `Started`."""
-    return State(plan=plan, workers=(Child(),) * plan.workers)
+_NONE: Mapping[str, object] = {}
 
 
 def step(state: State, happened: Input, now_ns: int) -> tuple[State, list[Command]]:
@@ -125,16 +94,6 @@ def step(state: State, happened: Input, now_ns: int) -> tuple[State, list[Comman
     turn = _Turn(state, now_ns)
     _HANDLERS[type(happened)](turn, happened)
     return turn.state, turn.commands
-
-
-def deadline_ns(state: State) -> int:
-    """Return when `DeadlineReached` is due (CLOCK_MONOTONIC), or `NEVER_NS`."""
-    return min(state.due_ns, state.desk.due_ns, min((child.due_ns for child in state.workers), default=NEVER_NS))
-
-
-def backoff_ns(restarts: int) -> int:
-    """Return how long to wait before the restart that follows `restarts` earlier ones without a long life between."""
-    return min(FIRST_BACKOFF_NS << min(restarts - 1, 16), LONGEST_BACKOFF_NS) if restarts else 0
 
 
 class _Turn:
@@ -159,10 +118,7 @@ class _Turn:
             return
         self._change_child(place, phase=ChildPhase.READY, due_ns=NEVER_NS)
         self._log("info", f"{_name(place)} ready")
-        if self.state.phase is Phase.BOOTING:
-            self._announce_when_all_ready()
-        elif place != DESK:
-            self._urge(place)
+        self._welcome(place)
 
     def reported(self, place: int, message: str) -> None:
         if self.state.child(place).phase is not ChildPhase.BOOTING:
@@ -185,8 +141,8 @@ class _Turn:
         if place != DESK:
             self.commands.append(MarkDead(place))
         how = f"exited with {status}" if status >= 0 else f"was killed by signal {-status}"
-        stopping = self.state.phase not in (Phase.BOOTING, Phase.SERVING)
-        self._log(("warning" if status else "info") if stopping else "error", f"{_name(place)} {how}", fields)
+        expected = child.leaving or self.state.phase not in (Phase.BOOTING, Phase.SERVING)
+        self._log(("warning" if status else "info") if expected else "error", f"{_name(place)} {how}", fields)
         if self.state.failed == place and status > 0:
             self._change(exit_code=status, failed=None)
         self._gone(place, status if status > 0 else CRASHED_EXIT_CODE)
@@ -200,10 +156,51 @@ class _Turn:
         if after is not None:
             self._stop(after)
 
+    def hung(self, hung: Hung) -> None:
+        if self.state.child(hung.place).phase is not ChildPhase.READY:
+            return
+        fields: dict[str, object] = {"pid": hung.pid, "seconds": round(hung.stood_ns / NS_PER_S, 1)}
+        self._log("error", f"{_name(hung.place)} is hung: its loop stands still; its stacks follow", fields)
+        self._change_child(hung.place, phase=ChildPhase.HUNG, due_ns=self.now_ns + DUMP_NS)
+        self.commands.append(AnnounceHung(hung.place, hung.pid, hung.stood_ns))
+        self._signal(hung.place, "dump")
+        self._hasten()
+
+    def beating(self, beating: Beating) -> None:
+        place = beating.place
+        phase = self.state.child(place).phase
+        if phase is ChildPhase.HUNG:
+            self._log("warning", f"{_name(place)} is not hung any more")
+            self._change_child(place, phase=ChildPhase.READY, due_ns=NEVER_NS)
+            self._welcome(place)
+        elif phase is ChildPhase.CONDEMNED and place != DESK and self.state.phase is not Phase.BOOTING:
+            # It drains by now, and the desk leaves. Its calls are worth more than its row.
+            self._log("warning", f"{_name(place)} is not hung any more: it keeps its calls and takes no new ones")
+            self._change_child(place, phase=ChildPhase.READY, due_ns=NEVER_NS)
+            self._replace(place)
+            self._welcome(place)
+
+    def scale(self, asked: Scale) -> None:
+        fault = refusal(self.state, asked.workers)
+        if fault is not None:
+            self._log("warning", f"not scaled to {asked.workers} workers: {fault}", asked.asked)
+            self.commands.append(ScaleRefused(fault))
+            return
+        done = scaled(self.state, asked)
+        for row in done.leaving:
+            self._retire(row)
+        for row in done.started:
+            self._change_child(row, restarts=0)
+            self._fork(row)
+        rows = {"started": [*done.started], "leaving": [*done.leaving]}
+        self._log("info", f"scaled from {done.before} to {done.after} workers", {**rows, **asked.asked})
+        self.commands.append(done)
+        self._hasten()
+
     def deadline(self, _: DeadlineReached) -> None:
         if self.state.due_ns <= self.now_ns:
             self._stop(AFTER_DEADLINE[self.state.phase])
-        for place in (*range(self.state.plan.workers), DESK):
+        for place in self.state.places:
             if self.state.child(place).due_ns <= self.now_ns:
                 self._child_due(place)
 
@@ -211,6 +208,11 @@ class _Turn:
         child = self.state.child(place)
         if child.phase is ChildPhase.WAITING:
             self._fork(place)
+            return
+        if child.phase is ChildPhase.HUNG:
+            self._log("error", f"{_name(place)} still hangs: it is told to drain, then killed")
+            self._change_child(place, phase=ChildPhase.CONDEMNED, due_ns=self.now_ns + CONDEMNED_NS)
+            self._signal(place, "drain")
             return
         if child.phase is ChildPhase.BOOTING:
             boot_s = self.state.plan.boot_ns / NS_PER_S
@@ -222,24 +224,65 @@ class _Turn:
     def _gone(self, place: int, exit_code: int) -> None:
         """There is no process at this place any more: what that means depends on the phase of the service."""
         child = self.state.child(place)
-        if self.state.phase is Phase.SERVING:
-            restarts = 0 if self.now_ns - child.started_ns >= LONG_LIFE_NS else child.restarts
-            wait_ns = backoff_ns(restarts)
-            due_ns = self.now_ns + wait_ns
-            self._change_child(place, phase=ChildPhase.WAITING, due_ns=due_ns, restarts=restarts + 1)
-            if wait_ns:
-                self._log("warning", f"{_name(place)} is restarted in {wait_ns / NS_PER_S:g} s")
-            else:
-                self._fork(place)
+        if self.state.phase is Phase.SERVING and not child.leaving:
+            self._restart(place, 0 if self.now_ns - child.started_ns >= LONG_LIFE_NS else child.restarts)
             return
-        self._change_child(place, phase=ChildPhase.ABSENT, due_ns=NEVER_NS)
+        self._change_child(place, phase=ChildPhase.ABSENT, due_ns=NEVER_NS, leaving=False)
         if self.state.phase is Phase.BOOTING:
             self._fail_start(exit_code)
         else:
             self._settle()
 
+    def _restart(self, place: int, restarts: int) -> None:
+        self._change_child(place, phase=ChildPhase.WAITING, due_ns=NEVER_NS, restarts=restarts + 1)
+        wait_ns = backoff_ns(restarts)
+        if place != DESK and not self.state.served:
+            wait_ns = min(wait_ns, LONELY_BACKOFF_NS)
+        if wait_ns:
+            self._log("warning", f"{_name(place)} is restarted in {wait_ns / NS_PER_S:g} s")
+            self._change_child(place, due_ns=self.now_ns + wait_ns)
+        else:
+            self._fork(place)
+        self._hasten()
+
+    def _hasten(self) -> None:
+        """Shorten the back-offs if the last worker that served has just ceased to: callers wait for any of them."""
+        if self.state.served:
+            return
+        latest_ns = self.now_ns + LONELY_BACKOFF_NS
+        for row, child in enumerate(self.state.workers):
+            if child.phase is ChildPhase.WAITING and child.due_ns > latest_ns:
+                self._change_child(row, due_ns=latest_ns)
+
+    def _welcome(self, place: int) -> None:
+        """A child serves, or serves again: it gets what its phase deserves."""
+        if self.state.phase is Phase.BOOTING:
+            self._announce_when_all_ready()
+        elif place != DESK:
+            if self.state.child(place).leaving:
+                self._signal(place, "retire")
+            self._urge(place)
+
+    def _retire(self, row: int) -> None:
+        """A worker is to leave and not to be replaced. One that is not READY is told when it is."""
+        phase = self.state.child(row).phase
+        if phase is ChildPhase.WAITING:
+            self._change_child(row, phase=ChildPhase.ABSENT, due_ns=NEVER_NS)
+            return
+        self._change_child(row, leaving=True)
+        if phase is ChildPhase.READY:
+            self._signal(row, "retire")
+
+    def _replace(self, row: int) -> None:
+        """Start another in a free row, if there is one, for a worker that will end by itself."""
+        free = free_rows(self.state)
+        if free and self.state.phase is Phase.SERVING and not self.state.child(row).leaving:
+            self._change_child(row, leaving=True)
+            self._fork(free[0])
+
     def _announce_when_all_ready(self) -> None:
-        children = [*self.state.workers, *([self.state.desk] if self.state.plan.desk else [])]
+        workers = self.state.workers[: self.state.plan.workers]
+        children = [*workers, *([self.state.desk] if self.state.plan.desk else [])]
         if all(child.phase is ChildPhase.READY for child in children):
             self._change(phase=Phase.SERVING)
             self._log("info", "ready", {"workers": self.state.plan.workers})
@@ -259,7 +302,7 @@ class _Turn:
             Phase.ENDING_DESK: HURRY_NS,
         }.get(phase)
         self._change(phase=phase, due_ns=NEVER_NS if lasts_ns is None else self.now_ns + lasts_ns)
-        for place in (*range(self.state.plan.workers), DESK):
+        for place in self.state.places:
             if self.state.child(place).phase is ChildPhase.WAITING:
                 self._change_child(place, phase=ChildPhase.ABSENT, due_ns=NEVER_NS)
             self._urge(place)
@@ -291,8 +334,8 @@ class _Turn:
         self._change_child(place, phase=ChildPhase.BOOTING, due_ns=due_ns, started_ns=self.now_ns)
         self.commands.append(ForkDesk() if place == DESK else ForkWorker(place, self.state.plan.generation))
 
-    def _log(self, level: Level, text: str, fields: dict[str, object] | None = None) -> None:
-        self.commands.append(Log(level, text, fields or {}))
+    def _log(self, level: Level, text: str, fields: Mapping[str, object] = _NONE) -> None:
+        self.commands.append(Log(level, text, fields))
 
     def _change(self, **fields: object) -> None:
         self.state = msgspec.structs.replace(self.state, **fields)
@@ -320,5 +363,8 @@ _HANDLERS: dict[type, Callable[[_Turn, Any], None]] = {
     DeskExited: lambda turn, happened: turn.exited(DESK, happened.status, {}),
     DeskForkFailed: lambda turn, happened: turn.fork_failed(DESK, happened.message),
     Signal: _Turn.signalled,
+    Hung: _Turn.hung,
+    Beating: _Turn.beating,
+    Scale: _Turn.scale,
     DeadlineReached: _Turn.deadline,
 }

@@ -4,7 +4,8 @@ Knows no socket, no process and no memory: the lines are `command_lines.py`'s, a
 function. It parses nothing but the fixed-size records of `control/commands.py`: a payload passes through unread.
 
 Theory of operation. A *place* is a child of the supervisor: `policy.DESK`, or the row of a worker. A command that
-arrives is either answered here, at once, or forwarded to the worker of the stream's row under a ticket of our own; the
+arrives is either answered here, at once (of the service as a whole by `on_service`, of a PARKED stream by `on_parked`),
+or forwarded to the worker of the stream's row under a ticket of our own; the
 table `ticket -> who waits` then has one entry, which exactly one of these ends: the worker's reply, the worker's end,
 no room on the worker's line, or time. A reply that finds no entry comes too late and is dropped.
 
@@ -20,8 +21,17 @@ from collections.abc import Callable
 
 import msgspec
 
-from audiohook.control.commands import Command, Reply, Status, Verb, decode, encode_command, encode_reply
-from audiohook.supervisor.policy import DESK
+from audiohook.control.commands import (
+    SERVICE_VERBS,
+    Command,
+    Reply,
+    Status,
+    Verb,
+    decode,
+    encode_command,
+    encode_reply,
+)
+from audiohook.supervisor.state import DESK
 from audiohook.units import NS_PER_S
 
 WAIT_NS = 6 * NS_PER_S
@@ -71,6 +81,8 @@ class Switchboard:
         self._whereabouts = whereabouts
         self._on_parked = on_parked
         self._on_refused = on_refused
+        self.on_service: Callable[[Command], Reply] = lambda command: command.not_available("nobody serves this here")
+        """Answers commands that are for no stream (SERVICE_VERBS). The arbiter puts itself here."""
         self._places: set[int] = set()
         self._waiting: dict[int, _Waiting] = {}
         self._of_origin: Counter[int] = Counter()
@@ -133,6 +145,8 @@ class Switchboard:
 
     def _find(self, origin: int, command: Command) -> int | Reply:
         """Return the row of the worker that the command is for, or the answer where there is none to be asked."""
+        if command.verb in SERVICE_VERBS:
+            return self.on_service(command)
         found = self._whereabouts(command.slot)
         if found is None or found.epoch != command.epoch:
             return command.gone()

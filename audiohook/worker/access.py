@@ -15,6 +15,7 @@ from audiohook.errors import FORBIDDEN_ADDRESS, UNAUTHORIZED, Refusal
 from audiohook.session.context import DIALECT
 from audiohook.session.events import AccessAsked
 from audiohook.units import NS_PER_S
+from audiohook.worker.strangers import Strangers
 
 log = logging.getLogger("audiohook.worker")
 
@@ -33,9 +34,11 @@ class Access:
         self._trusted = AddressList(config.server.trusted_proxies)
         self._wants_proxy_header = config.server.proxy_protocol
         self._looked_ns = 0
+        self.strangers = Strangers()
 
     def turn(self, now_ns: int) -> None:
         """Look, now and then, whether the keys have changed. A file that is broken leaves the old keys valid."""
+        self.strangers.turn(now_ns)
         if self._keys is None or now_ns - self._looked_ns < LOOK_EVERY_NS:
             return
         self._looked_ns = now_ns
@@ -50,6 +53,10 @@ class Access:
         """Return whether a connection from address `connected` must begin with a PROXY protocol v2 header."""
         return self._wants_proxy_header and connected in self._trusted
 
+    def is_proxy(self, connected: str) -> bool:
+        """Return whether connections from this address are a trusted proxy's, made for any number of peers."""
+        return connected in self._trusted
+
     def judge(self, asked: AccessAsked, connected: str) -> tuple[str, Refusal | None, int]:
         """Return the address under which the peer counts, and None or its refusal with the delay in ns.
 
@@ -57,12 +64,14 @@ class Access:
         """
         caller = caller_address(connected, asked.request.get("x-forwarded-for"), self._trusted)
         if len(self._allowed) and (caller is None or caller not in self._allowed):
-            log.warning("peer refused: its address is not in server.allow from=%s", caller or connected)
+            text = "peer refused: its address is not in server.allow"
+            self.strangers.note(FORBIDDEN_ADDRESS.slug, text, caller or connected)
             return connected, FORBIDDEN_ADDRESS, 0
         if self._keys is not None:
             verdict = self._judge_keys(asked)
             if not verdict.ok:
-                log.warning("peer refused: %s result=%s from=%s", verdict.reason, verdict.result, caller or connected)
+                text = f"peer refused: {verdict.reason} result={verdict.result}"
+                self.strangers.note(f"{UNAUTHORIZED.slug} {verdict.result}", text, caller or connected)
                 return caller or connected, UNAUTHORIZED, FAILURE_DELAY_NS
         return caller or connected, None, 0
 

@@ -13,7 +13,15 @@ from typing import Protocol
 
 from audiohook.auth.proxy_protocol import ProxyHeaderReader, ProxyMalformed
 from audiohook.call import Call, Outcome, Session, Terms
-from audiohook.errors import INTERNAL_ERROR, PEER_VANISHED, PROXY_MALFORMED, SEND_STALLED, Closure, Refusal
+from audiohook.errors import (
+    INTERNAL_ERROR,
+    OVERLOADED,
+    PEER_VANISHED,
+    PROXY_MALFORMED,
+    SEND_STALLED,
+    Closure,
+    Refusal,
+)
 from audiohook.net.loop import Loop
 from audiohook.net.stream_socket import READ_BYTES, StreamSocket
 from audiohook.session.events import (
@@ -37,6 +45,8 @@ from audiohook.session.events import (
 from audiohook.units import NEVER_NS
 from audiohook.worker.access import Access
 from audiohook.worker.intake import Intake
+from audiohook.worker.overload import Overload
+from audiohook.worker.shedding import Shedding
 from audiohook.worker.stream_intake import StreamIntake
 
 log = logging.getLogger("audiohook.worker")
@@ -71,10 +81,12 @@ class Connection:
         "_intake",
         "_loop",
         "_mask",
+        "_overload",
         "_owner",
         "_pending",
         "_port",
         "_proxy",
+        "_shedding",
         "_socket",
         "_stream",
         "closed",
@@ -88,6 +100,7 @@ class Connection:
         access: Access,
         loop: Loop,
         intake: Intake,
+        overload: Overload,
         owner: Owner,
         now_ns: int,
     ) -> None:
@@ -98,6 +111,7 @@ class Connection:
         self._continues: Continues | None = None
         self._loop = loop
         self._intake = intake
+        self._overload = overload
         self._owner = owner
         self._call = Call(terms, now_ns)
         self._stream: StreamIntake | None = None
@@ -105,6 +119,7 @@ class Connection:
         self._armed_ns = NEVER_NS
         self._pending = b""
         self._in_bulk = False
+        self._shedding = Shedding(overload)
         self._half_closed = False
         self.closed = False
         self._mask = selectors.EVENT_READ
@@ -137,6 +152,7 @@ class Connection:
             # Not decoded here: this one has a backlog, and live calls are waiting behind it (net/loop.py).
             self._pending = data
             self._in_bulk = True
+            self._shedding.join_lane(self._media_ns, now_ns)
             self._loop.unregister(self._socket)
             self._loop.join_bulk(self)
             return
@@ -147,6 +163,7 @@ class Connection:
             # Out of the selector nobody else flushes, and a peer that reads must not be taken for one that stalls.
             self._socket.flush()
         pending, self._pending = self._pending, b""
+        self._shedding.look(self._media_ns, self._loop.idle_ns, now_ns)
         self._take(pending, now_ns)
         if now_ns >= self._call.deadline_ns:
             # Here and not by the timer, which finds a portion pending and leaves the judgement to this place.
@@ -158,11 +175,16 @@ class Connection:
             self._pending = data
             return True
         self._in_bulk = False
+        self._shedding.leave_lane()
         self._mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._socket.has_unsent else 0)
         self._loop.register(self._socket, self._mask, self)
         if data is not None:
             self._take(data, now_ns)
         return False
+
+    @property
+    def _media_ns(self) -> int:
+        return 0 if self._stream is None else self._stream.media_ns
 
     def _on_timer(self, now_ns: int) -> None:
         if self.closed or now_ns < self._armed_ns:
@@ -205,7 +227,8 @@ class Connection:
         if header is None:
             return b""
         if isinstance(header, ProxyMalformed):
-            log.warning("proxy header refused: %s from=%s", header.reason, self._address)
+            text = f"proxy header refused: {header.reason}"
+            self._access.strangers.note(PROXY_MALFORMED.slug, text, self._address)
             self._intake.row.count(PROXY_MALFORMED.slug)
             self.drop(now_ns, reset=True)
             return b""
@@ -238,9 +261,17 @@ class Connection:
         self.drop(now_ns, reset=False)
 
     def _handle(self, events: list[Event], now_ns: int) -> None:
+        shed = 0
+        if self._shedding.active:
+            shed = self._shedding.to_shed(sum(type(event) is AudioArrived for event in events))
         for event in events:
             if type(event) is AudioArrived:
-                if self._stream is not None:
+                if self._stream is None:
+                    continue
+                if shed:
+                    shed -= 1
+                    self._stream.shed(event.payload, now_ns)
+                else:
                     self._stream.receive(event.payload, now_ns)
             elif isinstance(event, AccessAsked):
                 self._judge(event, now_ns)
@@ -268,22 +299,28 @@ class Connection:
             self._stream.notice(event.kind)
 
     def _count(self, event: Answered | Counted | NotOpened | PeerError | Probed) -> None:
-        row = self._intake.row
+        row, strangers = self._intake.row, self._access.strangers
         if isinstance(event, Answered):
             row.count(event.kind)
+            strangers.note_answer(event.kind, self._address)
         elif isinstance(event, Counted):
             row.count(event.kind, event.times)
         elif isinstance(event, NotOpened):
-            log.info("session not opened reason=%s from=%s:%d", event.reason, self._address, self._port)
+            strangers.note(event.reason, f"session not opened reason={event.reason}", self._address)
             row.count(event.reason)
         elif isinstance(event, PeerError):
-            log.warning("the peer reports an error code=%d from=%s:%d", event.code, self._address, self._port)
+            strangers.note("peer_errors", f"the peer reports an error code={event.code}", self._address)
             row.count("peer_errors")
         else:
-            log.info("connection probe answered from=%s:%d", self._address, self._port)
+            strangers.note("probes", "connection probe answered", self._address)
             row.count("probes")
 
     def _judge(self, asked: AccessAsked, now_ns: int) -> None:
+        if self._overload.refusing:
+            # Before anything is looked at or computed for it: a signature costs more than a refusal.
+            self._call.refuse(OVERLOADED, now_ns)
+            self._handle(self._call.events(), now_ns)
+            return
         self._address, refusal, delay_ns = self._access.judge(asked, self._address)
         if refusal is None:
             self._call.let_in(now_ns)

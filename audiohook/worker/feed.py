@@ -36,6 +36,9 @@ class Feed(Protocol):
     def take(self, message: bytes, now_ns: int) -> None:
         """Decode and publish one message, which is not empty."""
 
+    def skip(self, message: bytes, cause: int, now_ns: int) -> None:
+        """Let the time of a message, which is not empty, pass without decoding it: a gap of `cause`. It is counted."""
+
     def finish(self, now_ns: int) -> None:
         """Publish what is left at the end of the stream, if anything is."""
 
@@ -93,15 +96,14 @@ class OpusFeed:
         if self._framing.remainder():
             self._conceal(now_ns, len(self._framing.remainder()))
 
-    def hold(self, message: bytes, now_ns: int) -> None:
-        """Let the time of a message pass that came while its call was on hold: counted, not decoded."""
+    def skip(self, message: bytes, cause: int, now_ns: int) -> None:
         if self._recut_watch is not None:
             self._recut_watch.pass_over(len(message))
         for packet in self._framing.cut(message):
             self._packet_frames = packet_frames(packet, self._rate_hz) or self._packet_frames
             self._row.count("packets")
             self._row.count("wire_bytes", len(packet))
-            self._writer.gap(self._packet_frames, layout.HOLD, now_ns, packets=1, wire_bytes=len(packet))
+            self._writer.gap(self._packet_frames, cause, now_ns, packets=1, wire_bytes=len(packet))
 
     def measure(self, elapsed_ns: int, cause: int, now_ns: int) -> None:
         """Let the time pass between the arrivals of two packets between which none was sent, in whole packets.
@@ -185,6 +187,13 @@ class PcmFeed:
             piece = message[at : at + piece_bytes]
             written = decoder.decode_into(piece, writer.reserve(decoder.frames_in(piece)))
             writer.publish(written, layout.DECODED, now_ns, len(piece), packets=int(at == 0))
+
+    def skip(self, message: bytes, cause: int, now_ns: int) -> None:
+        frames = self._decoder.frames_in(message)
+        if frames:
+            self._row.count("packets")
+            self._row.count("wire_bytes", len(message))
+            self._writer.gap(frames, cause, now_ns, packets=1, wire_bytes=len(message))
 
     def finish(self, now_ns: int) -> None:
         """Nothing is ever held back."""

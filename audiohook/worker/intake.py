@@ -10,8 +10,18 @@ import uuid
 
 from audiohook.codec.l16 import ByteOrder
 from audiohook.codec.opus import OpusError
-from audiohook.errors import INTERNAL_ERROR, NO_DECODER, NO_SLOT, Refusal
+from audiohook.errors import (
+    ADDRESS_FULL,
+    HOST_FULL,
+    INTERNAL_ERROR,
+    NO_DECODER,
+    NO_SLOT,
+    ORGANIZATION_FULL,
+    WORKER_FULL,
+    Refusal,
+)
 from audiohook.memory import layout
+from audiohook.memory.admission import Admission, Cap, Caps
 from audiohook.memory.cards import read_card
 from audiohook.memory.syscalls import futex_wake
 from audiohook.memory.verdict import ending
@@ -24,15 +34,26 @@ from audiohook.worker.stream_intake import StreamIntake
 log = logging.getLogger("audiohook.worker")
 
 
+_FULL = {
+    Cap.HOST: HOST_FULL,
+    Cap.WORKER: WORKER_FULL,
+    Cap.ADDRESS: ADDRESS_FULL,
+    Cap.ORGANIZATION: ORGANIZATION_FULL,
+}
+
+
 class Intake:
     """One a worker."""
 
-    def __init__(self, share: Share, byte_order: ByteOrder = "little", reconnect_ns: int = 0) -> None:
+    def __init__(
+        self, share: Share, byte_order: ByteOrder = "little", reconnect_ns: int = 0, caps: Caps | None = None
+    ) -> None:
         """`reconnect_ns`: how long after its worker's death a stream can still be returned to."""
         self.row = share.row
         self._share = share
         self._byte_order: ByteOrder = byte_order
         self._reconnect_ns = reconnect_ns
+        self._admission = Admission(share.pool, caps or Caps())
 
     def admit(
         self, asked: AdmissionAsked, source_address: str, continues: Continues | None = None
@@ -58,8 +79,10 @@ class Intake:
             pool.let_go(ancestor.slot)
             ancestor = None
             slot = self._acquire(described, first_frame, None)
-        if slot is None:
-            return NO_SLOT
+        if not isinstance(slot, int):
+            if ancestor is not None and ancestor.taken:
+                pool.let_go(ancestor.slot)  # PARKED as before: who is refused now may return later
+            return NO_SLOT if slot is None else _FULL[slot]
         try:
             first_frame = first_frame if ancestor is None else ancestor.end_frame
             stream = StreamIntake(self._share, slot, stream_id, asked, decoder, source_address, first_frame, ancestor)
@@ -73,13 +96,15 @@ class Intake:
             self._link(ancestor, stream)
         return stream
 
-    def _acquire(self, described: dict[str, int | str], first_frame: int, ancestor: Ancestor | None) -> int | None:
+    def _acquire(
+        self, described: dict[str, int | str], first_frame: int, ancestor: Ancestor | None
+    ) -> int | Cap | None:
         share = self._share
         if ancestor is not None:
             described = {**described, **ancestor.names(), "media_base": ancestor.end_frame}
         else:
             described = {**described, "media_base": first_frame}
-        slot = share.pool.acquire(share.row.number, share.generation, **described)
+        slot = self._admission.acquire(share.row.number, share.generation, **described)
         for card in share.pool.pushed_out:
             # Its audio is gone with its slot, and so is its verdict; that it ended is told all the same.
             share.row.count("streams_ended")

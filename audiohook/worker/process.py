@@ -1,12 +1,14 @@
 """A worker process, from the fork to its exit: the loop, what it owns, and how it ends.
 
 Forked by the supervisor, told `WorkerSeat` and nothing else but the memory and the configuration. Its life is a row of
-the worker table: booting, accepting, draining, gone. Three ways lead to the end:
+the worker table: booting, accepting, draining, gone. Four ways lead to the end:
 
 - SIGTERM: drain. It goes on accepting only to answer 503; it leaves when its last stream has ended and the peers have
   heard our last words, or HURRY_NS later (leaving at once would reset those who are sending, and with that take the
   close frame from them: tests/process/test_daemon_stop.py);
 - SIGQUIT: hurry. Every call is ended properly (1012), and it leaves when the peers have answered or two seconds later;
+- SIGUSR1: retire, since fewer workers are wanted. It leaves new connections to the others, closes the listeners, and
+  goes with its last connection; who has connected before is served as ever;
 - the lifeline closes: the supervisor is gone. It stops accepting at once and closes the listeners, else they would
   swallow the next daemon's connections, and then drains with `orphan_seconds` as its deadline.
 """
@@ -23,6 +25,7 @@ from audiohook.call import Terms
 from audiohook.config import Config
 from audiohook.errors import SHUTDOWN
 from audiohook.memory import layout
+from audiohook.memory.admission import Caps
 from audiohook.memory.arena import Arena, MemoryFiles
 from audiohook.memory.locks import SlotLocks
 from audiohook.memory.pool import SlotPool
@@ -42,8 +45,10 @@ from audiohook.worker.acceptor import Acceptor
 from audiohook.worker.access import Access
 from audiohook.worker.commands import CommandPort, CommandRecord
 from audiohook.worker.connection import Connection
+from audiohook.worker.entrance import Entrance
 from audiohook.worker.garbage import GarbageTimes
 from audiohook.worker.intake import Intake
+from audiohook.worker.overload import Overload, OverloadNotice
 from audiohook.worker.placement import Placement
 from audiohook.worker.share import Share
 from audiohook.worker.stream_intake import StreamIntake
@@ -106,6 +111,17 @@ def terms_of(config: Config) -> Terms:
     )
 
 
+def caps_of(config: Config) -> Caps:
+    """Return how many streams there may be."""
+    admission = config.admission
+    return Caps(
+        host=admission.streams_per_host,
+        worker=admission.streams_per_worker,
+        address=admission.streams_per_address,
+        organization=admission.streams_per_organization,
+    )
+
+
 class Worker:
     """Everything one worker owns."""
 
@@ -117,13 +133,18 @@ class Worker:
         self.row.take(os.getpid(), seat.generation, layout.ROW_BOOTING)
         pool = SlotPool(arena, SlotLocks(files.locks))
         share = Share(arena, pool, self.row, seat.generation, map_watch(files.watch))
-        self.intake = Intake(share, config.audiohook2.l16_byte_order, seconds_ns(config.context.reconnect_seconds))
+        self.intake = Intake(
+            share, config.audiohook2.l16_byte_order, seconds_ns(config.context.reconnect_seconds), caps_of(config)
+        )
         self.terms = terms_of(config)
         self.access = Access(config)
+        admission = config.admission
+        self.entrance = Entrance(self.row, self.access, admission.waiting_per_worker, admission.connections_per_address)
         self.loop = Loop(self._every_turn)
-        self.acceptor = Acceptor(
-            self.loop.selector, seat.listeners, Placement(arena, seat.row), self.row, self._connected
-        )
+        self.overload = Overload(milliseconds_ns(config.server.overload_ms))
+        self._overload_notice = OverloadNotice(share.tell)
+        placement = Placement(arena, seat.row, admission.streams_per_worker)
+        self.acceptor = Acceptor(self.loop.selector, seat.listeners, placement, self.row, self)
         self.calls: dict[int, Connection] = {}
         """The connection that last had a stream in each slot; whether it still has, `verbs.py` asks."""
         record = CommandRecord(arena, self.row, share.tell)
@@ -132,11 +153,13 @@ class Worker:
         self.connections: set[Connection] = set()
         self._garbage = GarbageTimes(time.monotonic_ns())
         self._inbox = SignalInbox()
+        self._turns = 0
         self._end_ns = NEVER_NS
         self._leaving = False
+        self._retired = False
 
     def run(self) -> None:
-        self._inbox.install((signal.SIGTERM, signal.SIGQUIT))
+        self._inbox.install((signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1))
         self.loop.register(self._inbox, selectors.EVENT_READ, _Wakeup(self._on_signals))
         lifeline = _Wakeup(self._on_orphaned)
         self.loop.register(self._seat.lifeline_fd, selectors.EVENT_READ, lifeline)
@@ -158,7 +181,11 @@ class Worker:
         """Heartbeat, doorbell, placement, garbage, and whether it is over; return when the next turn must be."""
         row = self.row
         row.set("heartbeat_ns", now_ns)
-        row.observe("turn_ns", self.loop.turn_ns)
+        if self.loop.turns != self._turns:  # else in the middle of one
+            self._turns = self.loop.turns
+            row.observe("turn_ns", self.loop.turn_ns)
+            self.overload.turn(self.loop.turn_ns, now_ns, idle=self.loop.idle)
+            self._overload_notice.turn(self.overload, now_ns)
         if self.loop.bulk_turns:
             row.count("bulk_turns", self.loop.bulk_turns)
             self.loop.bulk_turns = 0
@@ -167,11 +194,13 @@ class Worker:
         self._garbage.turn(now_ns, idle=self.loop.idle)
         self.access.turn(now_ns)
         row.observe("loop_lag_ns", self.loop.timer_lag_ns)
-        if self.terms.draining and self._may_leave(now_ns):
+        if (self.terms.draining or self._retired) and self._may_leave(now_ns):
             self.loop.stop()
         return min(now_ns + BEAT_NS, look_ns, bell_ns or NEVER_NS, self._end_ns)
 
     def _may_leave(self, now_ns: int) -> bool:
+        if not self.terms.draining:
+            return not self.connections
         if not self._leaving and not any(connection.streaming for connection in self.connections):
             self._leave(now_ns)
         return now_ns >= self._end_ns or (self._leaving and not self.connections)
@@ -186,21 +215,30 @@ class Worker:
 
     # ---------------------------------------------------------------------------------------- connections
 
-    def _connected(self, connected: socket.socket, peer: tuple[str, int], now_ns: int) -> None:
+    def accepted(self, connected: socket.socket, peer: tuple[str, int], now_ns: int) -> None:
+        if self.entrance.turns_away(connected, peer[0]):
+            return
+        stream_socket = StreamSocket(connected, self._config.server.tcp_user_timeout_seconds)
         connection = Connection(
-            StreamSocket(connected), peer, self.terms, self.access, self.loop, self.intake, self, now_ns
+            stream_socket, peer, self.terms, self.access, self.loop, self.intake, self.overload, self, now_ns
         )
         self.connections.add(connection)
         self.row.set("live", len(self.connections))
+        self.entrance.entered(connection, peer[0], now_ns)
+
+    def make_room(self, now_ns: int) -> bool:
+        return self.entrance.make_room(now_ns)
 
     def clear_way(self, identity: Identity, now_ns: int, then: Callable[[int], None]) -> bool:
         return self._succession.clear_way(identity, now_ns, then)
 
     def stream_began(self, connection: Connection, stream: StreamIntake) -> None:
         self.calls[stream.slot] = connection
+        self.entrance.has_stream(connection)
 
     def connection_gone(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        self.entrance.gone(connection)
         self.row.set("live", len(self.connections))
 
     # ---------------------------------------------------------------------------------------- the end
@@ -209,12 +247,20 @@ class Worker:
         for number in self._inbox.drain():
             if number == signal.SIGTERM:
                 self._drain()
-            else:
+            elif number == signal.SIGQUIT:
                 self._hurry()
+            else:
+                self._retire()
 
     def _drain(self) -> None:
         log.info("worker drains row=%d calls=%d", self._seat.row, len(self.connections))
         self.terms.draining = True
+        self.row.set("state", layout.ROW_DRAINING)
+
+    def _retire(self) -> None:
+        log.info("worker retires row=%d calls=%d", self._seat.row, len(self.connections))
+        self._retired = True
+        self.acceptor.retire()
         self.row.set("state", layout.ROW_DRAINING)
 
     def _hurry(self) -> None:

@@ -15,6 +15,7 @@ from audiohook.memory.syscalls import futex_wake
 from audiohook.memory.verdict import ending
 from audiohook.memory.writer import StreamWriter
 from audiohook.session.events import AdmissionAsked, Ended, GapArrived
+from audiohook.units import frames_ns
 from audiohook.worker.ancestry import Ancestor
 from audiohook.worker.feed import Decoder, OpusFeed, feed_for
 from audiohook.worker.recut_notice import tell_recut
@@ -56,6 +57,7 @@ class StreamIntake:
         self.continues_from_frames = None if ancestor is None else ancestor.end_frame
         self._returned_to = ancestor if ancestor is not None and ancestor.last_packet_ns else None
         self._call_id = identity.call_id
+        self._rate_hz = media.rate_hz
         self._writer = StreamWriter(share.arena, slot, media.rate_hz, len(media.channel_names), first_frame)
         recut_told = partial(tell_recut, share, stream_id, self._call_id)
         self._feed = feed_for(decoder, media, self._writer, share.row, recut_told)
@@ -91,27 +93,39 @@ class StreamIntake:
 
     def receive(self, message: bytes, now_ns: int) -> None:
         """Decode one message of audio into the ring and publish it."""
-        if not message:
-            # Not a packet: libopus would take it for a lost one and make up sound.
-            self._row.count("empty_messages")
-            return
-        if self._returned_to is not None:
-            self._bridge(self._returned_to, now_ns)
-        self._last_packet_ns = now_ns
-        self._feed.take(message, now_ns)
-        self._share.published(self.slot, self._commit_address)
+        if self._arrives(message, now_ns):
+            self._feed.take(message, now_ns)
+            self._share.published(self.slot, self._commit_address)
 
     def hold_back(self, message: bytes, now_ns: int) -> None:
         """Let the time of a message pass that came while the call was on hold."""
+        self._skip(message, layout.HOLD, now_ns)
+
+    def shed(self, message: bytes, now_ns: int) -> None:
+        """Let the time of a message pass that is not decoded because this worker is late (worker/overload.py)."""
+        self._row.count("shed_messages")
+        self._skip(message, layout.DROP, now_ns)
+
+    def _skip(self, message: bytes, cause: int, now_ns: int) -> None:
+        if self._arrives(message, now_ns):
+            self._feed.skip(message, cause, now_ns)
+            self._share.published(self.slot, self._commit_address)
+
+    def _arrives(self, message: bytes, now_ns: int) -> bool:
+        """Take note of a message, and return whether there is audio in it."""
         if not message:
+            # Not a packet: libopus would take it for a lost one and make up sound.
             self._row.count("empty_messages")
-            return
+            return False
         if self._returned_to is not None:
             self._bridge(self._returned_to, now_ns)
         self._last_packet_ns = now_ns
-        if isinstance(self._feed, OpusFeed):
-            self._feed.hold(message, now_ns)
-        self._share.published(self.slot, self._commit_address)
+        return True
+
+    @property
+    def media_ns(self) -> int:
+        """How much media time has passed in this stream."""
+        return frames_ns(self._writer.media_frames, self._rate_hz)
 
     def pass_measured(self, elapsed_ns: int, now_ns: int) -> None:
         """Let the time of a hold pass in which nothing was sent. The next packet follows at once."""

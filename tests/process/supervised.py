@@ -21,8 +21,9 @@ from audiohook.net.hygiene import inherited_fds
 from audiohook.net.listener import bound_address, open_listener
 from audiohook.net.seat import WorkerSeat, report_failure, report_ready
 from audiohook.net.signals import SignalInbox
-from audiohook.supervisor.arbiter import Arbiter, DeskCommand, Hooks
-from audiohook.supervisor.policy import Plan
+from audiohook.supervisor.arbiter import Arbiter
+from audiohook.supervisor.hooks import DeskCommand, Hooks
+from audiohook.supervisor.state import Plan
 from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import seconds_ns
 
@@ -273,13 +274,25 @@ def supervise(options: argparse.Namespace) -> int:
         if options.faulty_hooks:
             raise LookupError(f"slot {slot}")
 
-    hooks = Hooks(log=log, on_dead=on_dead, on_ready=on_ready, on_stopping=lambda: say("stopping"), on_tick=on_tick)
+    hooks = Hooks(
+        log=log,
+        on_dead=on_dead,
+        on_ready=on_ready,
+        on_stopping=lambda: say("stopping"),
+        on_hung=lambda _: None,
+        on_scaled=lambda done: say("scaled", workers=done.after),
+        on_tick=on_tick,
+        # No memory, so no heartbeat: nobody is ever hung here.
+        heartbeats=lambda: [ticks] * options.workers * 2,
+        loads=list,
+    )
     command = None
     if options.desk:
         argv = ("/nowhere/desk",) if options.desk == "absent" else (sys.executable, __file__, f"desk-{options.desk}")
         command = DeskCommand(argv=argv, fds={"gift": os.open("/dev/null", os.O_RDONLY)})
     plan = Plan(
         workers=options.workers,
+        rows=2 * options.workers,
         desk=bool(options.desk),
         boot_ns=seconds_ns(options.boot_seconds),
         drain_ns=seconds_ns(options.drain_seconds),

@@ -21,7 +21,7 @@ from audiohook.control.commands import (
 )
 from audiohook.net.loop import Loop
 from audiohook.supervisor.command_lines import RECORDS_A_TURN, CommandLines
-from audiohook.supervisor.policy import DESK
+from audiohook.supervisor.state import DESK
 from audiohook.supervisor.switchboard import Switchboard, Whereabouts
 from audiohook.units import NS_PER_S
 from audiohook.worker import commands

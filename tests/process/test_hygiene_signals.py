@@ -158,3 +158,45 @@ for _ in range(1000):
 print(len(inbox.drain()))
 """
     assert run_program(INBOX + program) == "1000\n"
+
+
+def test_a_forked_child_answers_for_its_stacks_from_its_birth_also_while_python_is_stuck() -> None:
+    program = """
+from audiohook.net.stacks import STACKS_SIGNAL, dump_stacks_when_asked
+told_r, told_w = os.pipe()
+os.dup2(told_w, 2)
+dump_stacks_when_asked()
+def prepare():
+    os.kill(os.getpid(), STACKS_SIGNAL)         # pending: signals are blocked here
+    inbox.abandon()
+def child_here():
+    os.write(w, b"x")
+    int("7" * 4000) ** 4000                     # one bytecode, with the interpreter's lock held, for a long time
+    return 0
+pid = fork_child(child_here, prepare=prepare, report_fd=told_w)
+wait_for_word()
+os.kill(pid, STACKS_SIGNAL)
+text = ""
+while text.count("most recent call first") < 2 or text.count("in child_here") < 1:
+    text += os.read(told_r, 65536).decode()
+os.kill(pid, signal.SIGKILL)
+print(end_of(pid))
+"""
+    assert run_program(INBOX + program) == f"{-signal.SIGKILL:d}\n"
+
+
+def test_what_a_terminal_sends_to_a_group_does_not_stop_a_child() -> None:
+    program = """
+def child():
+    os.write(w, b"x")
+    signal.sigwait([signal.SIGUSR1])
+    return 7
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+pid = fork_child(child, prepare=inbox.abandon, report_fd=2)
+wait_for_word()
+for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP, signal.SIGINT):
+    os.kill(pid, number)
+os.kill(pid, signal.SIGUSR1)
+print(end_of(pid))
+"""
+    assert run_program(INBOX + program) == "7\n"

@@ -30,7 +30,7 @@ def test_no_card_is_torn_and_none_is_stuck(house: Bench) -> None:
         said = json.loads(killer.communicate(timeout=60)[0])
     assert said["kills"] > 100
     assert reads > 1000
-    assert len(epochs) > 100, "the writers did not get on"
+    assert len(epochs) > 20, "the writers did not get on"
     assert is_whole(read_card(house.reader, 0))
 
 

@@ -30,6 +30,7 @@ from audiohook.wire.frames import Message, WebSocket
 from audiohook.worker.access import Access
 from audiohook.worker.connection import Connection
 from audiohook.worker.intake import Intake
+from audiohook.worker.overload import Overload
 from audiohook.worker.share import Share
 from audiohook.worker.stream_intake import StreamIntake
 from tests.support.calls import KEY, call_terms, upgrade
@@ -38,6 +39,7 @@ from tests.support.tcp import PATIENCE_SECONDS, tcp_pair
 
 SIZES = layout.geometry(slots=4, rows=2, ring_seconds=1, event_records=64)
 TURN_NS = NS_PER_MS
+OVERLOAD_NS = 300 * NS_PER_MS
 ACCESS = Access(Config())
 PEER = ("127.0.0.1", 5)
 
@@ -115,6 +117,7 @@ class ConnectionBench:
         self.skipped_ns = 0
         self.loop = Loop(lambda now_ns: now_ns + TURN_NS, lambda: time.monotonic_ns() + self.skipped_ns)
         self.intake = Intake(Share(memory.arena, memory.pool, self.row, 1, map_watch(memory.files.watch)))
+        self.overload = Overload(OVERLOAD_NS)
         self.connections: set[Connection] = set()
         self.gone: list[Connection] = []
         self._events = EventReader(memory.reader, 0, oldest=True)
@@ -134,6 +137,7 @@ class ConnectionBench:
             ACCESS,
             self.loop,
             self.intake,
+            self.overload,
             self,
             self.loop.clock(),
         )

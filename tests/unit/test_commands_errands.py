@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from audiohook.control.commands import Command, Reply, Status, Verb
-from audiohook.control.errands import ERRAND_NS, MAX_OF_A_CLIENT, MAX_STREAMS, MAX_STREAMS_OF_A_USER, Errands, Target
+from audiohook.control.errands import (
+    ERRAND_NS,
+    MAX_OF_A_CLIENT,
+    MAX_STREAMS,
+    MAX_STREAMS_OF_A_USER,
+    SERVICE,
+    Errands,
+    Target,
+)
 from audiohook.control.requests import Order
 from audiohook.control.targets import MAX_TARGETS
 from audiohook.units import NEVER_NS
@@ -72,6 +80,28 @@ def test_one_that_was_not_done_makes_the_whole_not_ok(reply: Any, status: str, e
     assert answer is not None
     assert (answer.message["ok"], answer.message["slug"], answer.message["error"]) == (False, status, error)
     assert [result["status"] for result in answer.message["results"]] == ["ok", status]
+
+
+def test_what_is_for_the_service_is_answered_without_streams() -> None:
+    errands = Errands()
+    for number, (reply, message) in enumerate(
+        [
+            (lambda command: command.done(4, "there were 2; 2 started"), {"ok": True, "workers": 4}),
+            (lambda command: command.refused("too many"), {"ok": False, "slug": "refused", "error": "too many"}),
+        ]
+    ):
+        began = errands.begin("client", Order(Verb.SCALE, argument=4, ticket=number), [SERVICE], 1000, 42, 0)
+        assert isinstance(began, list)
+        (command,) = began
+        assert (command.verb, command.slot, command.epoch, command.argument) == (Verb.SCALE, 0, 0, 4)
+        answer = errands.take(reply(command))
+        assert answer is not None
+        assert {name: answer.message[name] for name in message} == message
+        assert answer.message["ticket"] == number
+        assert "results" not in answer.message
+    errands.begin("client", Order(Verb.SCALE, argument=4), [SERVICE], 1000, 42, 0)
+    (late,) = errands.expire(ERRAND_NS)
+    assert (late.message["slug"], late.message["ok"]) == ("no_answer", False)
 
 
 def test_who_does_not_answer_in_time_is_named() -> None:

@@ -140,3 +140,15 @@ def test_whatever_is_asked_gets_an_order_or_a_refusal(name: str, fields: dict[st
 )
 def test_what_is_no_json_object_is_none(packet: bytes) -> None:
     assert protocol.decode(packet) is None
+
+
+def test_scale_is_for_the_service() -> None:
+    assert order(do="scale", workers=4) == Order(Verb.SCALE, argument=4)
+    assert order(do="scale", workers=120, ticket=3) == Order(Verb.SCALE, argument=120, ticket=3)
+    assert "other fields" in refused(do="scale", workers=4, stream="3f")
+    assert "scale takes workers" in refused(do="scale", worker=4)
+
+
+@pytest.mark.parametrize("workers", [None, 0, -1, 121, 1 << 70, 2.0, True, "2", [2]])
+def test_what_is_no_number_of_workers(workers: object) -> None:
+    assert "whole number from 1 to 120" in refused(do="scale", workers=workers)

@@ -1,7 +1,7 @@
-"""Roles: each on its own; and how often a refusal is logged."""
+"""Roles: each on its own."""
 
 from audiohook.config import Principals
-from audiohook.control.roles import LOG_EVERY_NS, MOST_REMEMBERED, OPERATE, READ, SPEAK, RefusalLog, Roles
+from audiohook.control.roles import OPERATE, READ, SPEAK, Roles
 
 
 def principals(*uids: int, gids: tuple[int, ...] = ()) -> Principals:
@@ -15,19 +15,3 @@ def test_no_role_brings_another() -> None:
         assert roles.has_any(uid, [])
     assert roles.has(OPERATE, 4, [70])
     assert not roles.has_any(4, [71])
-
-
-def test_a_refusal_is_logged_at_once_then_once_a_minute_with_their_number() -> None:
-    refusals = RefusalLog()
-    assert refusals.note(7, 5) == 1
-    assert [refusals.note(7, now_ns) for now_ns in (6, 7, 5 + LOG_EVERY_NS - 1)] == [None, None, None]
-    assert refusals.note(8, 6) == 1, "another uid's own line"
-    assert refusals.note(7, 5 + LOG_EVERY_NS) == 4
-    assert refusals.note(7, 6 + LOG_EVERY_NS) is None
-
-
-def test_very_many_uids_do_not_fill_the_memory() -> None:
-    refusals = RefusalLog()
-    for uid in range(10 * MOST_REMEMBERED):
-        assert refusals.note(uid, 0) == 1
-        assert len(refusals._last) <= MOST_REMEMBERED

@@ -17,7 +17,7 @@ NOT_ADDRESS = 'not an address; write "host:port" or "[v6]:port" with a port from
 FRAMING = 'must be "message", "self_delimited", or "fixed:N" with N from 1 to 1275, such as "fixed:160"'
 NO_PATH = "no request has this path; write visible ASCII without ? and #, and percent-encode the rest"
 ROWS = "workers x (max_generations + 1) may be 120 at most, and is"
-SECTIONS = "server, memory, http, context, audiohook2, auth, hub, log"
+SECTIONS = "server, memory, http, admission, context, audiohook2, auth, hub, log"
 TEN_TO_HOUR = "must be a whole number from 10 to 3600000 (milliseconds)"
 
 IN_A_FILE: list[tuple[str, str, object, str]] = [

@@ -31,8 +31,8 @@ class Table:
         for name, value in (("state", state), ("live", live), ("heartbeat_ns", beat_ns)):
             self._memory.arena.words[layout.row_word(self._memory.geometry, row, name)] = value
 
-    def listens(self, row: int, now_ns: int = NOW_NS) -> bool:
-        return Placement(self._memory.arena, row).may_accept(now_ns)
+    def listens(self, row: int, now_ns: int = NOW_NS, most: int = 0) -> bool:
+        return Placement(self._memory.arena, row, most).may_accept(now_ns)
 
 
 @pytest.fixture
@@ -77,6 +77,28 @@ def test_a_stopped_worker_holds_nobody_back(table: Table, age_ns: int, listens: 
     table.set(0, layout.ROW_ACCEPTING, 100)
     table.set(1, layout.ROW_ACCEPTING, 0, NOW_NS - age_ns)
     assert table.listens(0) is listens
+
+
+def test_who_leaves_listens_only_if_nobody_stays(table: Table) -> None:
+    """What it accepted it would refuse with 503. When all leave, somebody has to say so."""
+    table.set(0, layout.ROW_DRAINING, 5)
+    table.set(1, layout.ROW_ACCEPTING, 500)
+    assert not table.listens(0)
+    assert table.listens(1)
+    table.set(1, layout.ROW_ACCEPTING, 500, NOW_NS - STALE_NS)
+    assert table.listens(0)
+    table.set(1, layout.ROW_DRAINING, 500)
+    assert table.listens(0)
+    assert table.listens(1)
+
+
+def test_a_full_worker_leaves_connections_to_those_that_have_room(table: Table) -> None:
+    table.set(0, layout.ROW_ACCEPTING, 10)
+    table.set(1, layout.ROW_ACCEPTING, 9)
+    assert [table.listens(row, most=10) for row in (0, 1)] == [False, True]
+    assert [table.listens(row, most=11) for row in (0, 1)] == [True, True]
+    table.set(1, layout.ROW_ACCEPTING, 10)
+    assert [table.listens(row, most=10) for row in (0, 1)] == [True, True], "somebody has to refuse"
 
 
 def test_the_supervisors_row_is_nobodys_rival(table: Table) -> None:

@@ -34,10 +34,11 @@ from audiohook.supervisor.orders import (
 from audiohook.supervisor.phases import (
     Phase,
 )
-from audiohook.supervisor.policy import HURRY_NS, LONG_LIFE_NS, Plan, backoff_ns, deadline_ns, initial, step
+from audiohook.supervisor.policy import HURRY_NS, step
+from audiohook.supervisor.state import LONELY_BACKOFF_NS, LONG_LIFE_NS, Plan, backoff_ns, deadline_ns, initial
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S, seconds_ns
 
-PLAN = Plan(workers=2, desk=True, boot_ns=seconds_ns(20), drain_ns=seconds_ns(60))
+PLAN = Plan(workers=2, rows=2, desk=True, boot_ns=seconds_ns(20), drain_ns=seconds_ns(60))
 SERVED = (Started(), WorkerReady(0), WorkerReady(1), DeskReady())
 
 
@@ -184,6 +185,29 @@ def test_backoff_doubles_from_a_quarter_second_to_half_a_minute_and_forgives_aft
     assert h.tell(*exits(0, status=1)) == [MarkDead(0)]
 
 
+def test_while_nobody_serves_callers_wait_for_no_longer_than_a_second() -> None:
+    h = house(*SERVED)
+    for _ in range(9):
+        h.tell(*exits(0, status=1))
+        if deadline_ns(h.state) != NEVER_NS:
+            h.pass_deadline()
+        h.tell(WorkerReady(0))
+    assert h.tell(*exits(0, status=1)) == [MarkDead(0)]
+    assert deadline_ns(h.state) == h.now_ns + backoff_ns(9)
+    assert h.tell(*exits(1, status=1)) == [MarkDead(1), ForkWorker(1, 0)]
+    assert h.state.child(0).due_ns == h.now_ns + LONELY_BACKOFF_NS, "the last one that served is gone"
+    h.tell(*exits(1, status=1))
+    for _ in range(20):
+        died_ns = h.now_ns
+        assert set(h.pass_deadline()) & {ForkWorker(0, 0), ForkWorker(1, 0)}
+        assert h.now_ns - died_ns <= LONELY_BACKOFF_NS
+        h.tell(*exits(0, status=1), *exits(1, status=1))
+    h.pass_deadline()
+    h.pass_deadline()
+    h.tell(WorkerReady(0), WorkerReady(1), *exits(0, status=1))
+    assert h.state.child(0).due_ns == h.now_ns + backoff_ns(99), "another serves: no hurry"
+
+
 def test_one_rows_backoff_is_not_anothers() -> None:
     h = house(*SERVED, *exits(0), *exits(0))
     assert h.tell(*exits(1)) == [MarkDead(1), ForkWorker(1, 0)]
@@ -210,6 +234,14 @@ def test_fork_that_fails_later_backs_off() -> None:
     assert h.tell(ForkFailed(0, "no memory")) == []
     assert deadline_ns(h.state) == h.now_ns + backoff_ns(1)
     assert h.pass_deadline() == [ForkWorker(0, 0)]
+
+
+def test_a_desk_that_boots_late_is_killed_and_comes_back() -> None:
+    h = house(*SERVED, DeskExited(-9))
+    assert deadline_ns(h.state) == h.now_ns + PLAN.boot_ns
+    assert h.pass_deadline() == [SignalDesk("kill")]
+    assert h.tell(DeskExited(-9)) == []
+    assert h.pass_deadline() == [ForkDesk()]
 
 
 def test_death_of_the_desk_harms_nothing_and_it_comes_back_with_the_same_backoff() -> None:

@@ -27,6 +27,12 @@ def test_words_in_random_cuts(cuts: list[int]) -> None:
     assert read([SAID[start:end] for start, end in pairwise(edges)]) == WORDS
 
 
+def test_signs_of_life_are_counted_and_are_no_words() -> None:
+    reader = ReportReader()
+    assert [word for piece in (b"B\nR\n", b"B", b"\nBB\nB\n") for word in reader.receive_data(piece)] == [None]
+    assert reader.beats == 3
+
+
 def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
     reader = ReportReader()
     for _ in range(100):

@@ -4,8 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiohook.supervisor.orders import (
+    AnnounceHung,
     AnnounceReady,
     AnnounceStopping,
+    Beating,
     ChildExited,
     Command,
     DeadlineReached,
@@ -17,8 +19,12 @@ from audiohook.supervisor.orders import (
     ForkDesk,
     ForkFailed,
     ForkWorker,
+    Hung,
     Input,
     MarkDead,
+    Scale,
+    Scaled,
+    ScaleRefused,
     Signal,
     SignalDesk,
     SignalWorker,
@@ -26,7 +32,9 @@ from audiohook.supervisor.orders import (
     WorkerReady,
     WorkerReport,
 )
-from audiohook.supervisor.policy import DESK, Plan, deadline_ns, initial, step
+from audiohook.supervisor.phases import ChildPhase
+from audiohook.supervisor.policy import step
+from audiohook.supervisor.state import DESK, Plan, deadline_ns, initial
 from audiohook.units import NEVER_NS, NS_PER_MS, seconds_ns
 
 Act = tuple[str, int, int]
@@ -36,7 +44,9 @@ class World:
     """Children as the kernel would have them: alive or not, and which died without being marked yet."""
 
     def __init__(self, workers: int, desk: bool, drain_s: int) -> None:
-        self.plan = Plan(workers=workers, desk=desk, boot_ns=seconds_ns(20), drain_ns=seconds_ns(drain_s))
+        self.plan = Plan(
+            workers=workers, rows=workers + 3, desk=desk, boot_ns=seconds_ns(20), drain_ns=seconds_ns(drain_s)
+        )
         self.state = initial(self.plan)
         self.now_ns = seconds_ns(50)
         self.alive: set[int] = set()
@@ -46,6 +56,8 @@ class World:
         self.ready: set[int] = set()
         self.next_fork_fails = False
         self.unborn: set[int] = set()
+        self.wanted = workers
+        self.scalings = 0
 
     def tell(self, happened: Input) -> None:
         self.state, commands = step(self.state, happened, self.now_ns)
@@ -67,7 +79,7 @@ class World:
     def obey(self, command: Command) -> None:
         match command:
             case ForkWorker(row=row):
-                assert 0 <= row < self.plan.workers
+                assert 0 <= row < self.plan.rows
                 assert row not in self.alive, "two processes in one row"
                 assert row not in self.unmarked, "the row is used again before MarkDead"
                 assert not self.count[AnnounceStopping]
@@ -84,9 +96,20 @@ class World:
                 assert DESK in self.alive
                 self.killed |= {DESK} if urge == "kill" else set()
             case MarkDead(row=row):
-                assert 0 <= row < self.plan.workers
+                assert 0 <= row < self.plan.rows
                 assert row not in self.alive
                 self.unmarked.discard(row)
+            case AnnounceHung(place=place):
+                assert place in self.alive
+            case Scaled(before=before, after=after, started=started, leaving=leaving):
+                assert before == self.wanted
+                assert after - before == len(started) - len(leaving)
+                assert set(started) <= self.alive
+                assert not set(started) & set(leaving)
+                self.wanted = after
+                self.scalings += 1
+            case ScaleRefused():
+                self.scalings += 1
             case AnnounceReady():
                 everybody = set(range(self.plan.workers)) | ({DESK} if self.plan.desk else set())
                 assert self.ready == self.alive == everybody
@@ -114,7 +137,7 @@ class World:
         what, place, amount = act
         if self.count[Exit]:
             return
-        place = DESK if place >= self.plan.workers else place
+        place = DESK if place >= self.plan.rows else place
         match what:
             case "ready" if place in self.alive:
                 self.ready.add(place)
@@ -131,14 +154,32 @@ class World:
                 self.now_ns += amount * NS_PER_MS
             case "deadline" if deadline_ns(self.state) != NEVER_NS:
                 self.now_ns = max(self.now_ns, deadline_ns(self.state))
+            case "hung" if place in self.alive:
+                self.tell(Hung(place, 1000 + place, amount))
+            case "beating" if place in self.alive:
+                self.tell(Beating(place))
+            case "scale":
+                answered = self.scalings
+                self.tell(Scale(amount % (self.plan.rows + 2), (3, 1, 2)))
+                assert self.scalings == answered + 1, "each is answered, once"
             case "stray":
-                self.tell(WorkerReady(self.plan.workers + amount))
-                self.tell(ChildExited(self.plan.workers + amount, 1, 0))
+                self.tell(WorkerReady(self.plan.rows + amount))
+                self.tell(ChildExited(self.plan.rows + amount, 1, 0))
+                self.tell(Hung(self.plan.rows + amount, 1, 1))
+                self.tell(Beating(self.plan.rows + amount))
             case "signal":
                 self.tell(Signal(("TERM", "INT", "QUIT", "HUP")[amount % 4]))
         if not self.count[Exit] and deadline_ns(self.state) <= self.now_ns:
             self.tell(DeadlineReached())
             assert deadline_ns(self.state) > self.now_ns, "the loop would spin"
+        if self.count[AnnounceReady] and not self.count[AnnounceStopping]:
+            self.check_wanted()
+
+    def check_wanted(self) -> None:
+        """While the service serves there are as many workers, or dates for them, as are wanted."""
+        assert self.state.wanted == self.wanted
+        for row, child in enumerate(self.state.workers):
+            assert (row in self.alive) == (child.phase not in (ChildPhase.ABSENT, ChildPhase.WAITING))
 
     def finish(self) -> None:
         """From anywhere: a stop signal, then children that obey nothing but `kill`."""
@@ -166,13 +207,18 @@ kinds = st.sampled_from(
         "crash",
         "crash",
         "fork_fails",
+        "hung",
+        "hung",
+        "beating",
+        "scale",
+        "scale",
         "time",
         "deadline",
         "stray",
         "signal",
     ]
 )
-acts = st.lists(st.tuples(kinds, st.integers(0, 4), st.integers(0, 90_000)), max_size=60)
+acts = st.lists(st.tuples(kinds, st.integers(0, 7), st.integers(0, 90_000)), max_size=60)
 
 
 @settings(max_examples=400, deadline=None)
@@ -184,7 +230,7 @@ def test_invariants_hold_whatever_happens(
     world.next_fork_fails = first_fork_fails and not served
     world.tell(Started())
     if served:
-        for place in range(workers + desk):
+        for place in (*range(workers), *([99] if desk else [])):
             world.act(("ready", place, 0))
         assert world.count[AnnounceReady] == 1
     for act in happenings:

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from audiohook.control.commands import Command, Reply, Status, Verb, decode, encode_command, encode_reply
-from audiohook.supervisor.policy import DESK
+from audiohook.control.commands import SERVICE_VERBS, Command, Reply, Status, Verb, decode, encode_command, encode_reply
+from audiohook.supervisor.state import DESK
 from audiohook.supervisor.switchboard import (
     MAX_WAITING_AT_A_WORKER,
     MAX_WAITING_OF_AN_ORIGIN,
@@ -72,7 +72,7 @@ def command_in(send: Send) -> Command:
     return command
 
 
-@pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.TAKEOVER])
+@pytest.mark.parametrize("verb", sorted(set(Verb) - {Verb.TAKEOVER} - SERVICE_VERBS))
 def test_a_command_goes_to_the_worker_of_its_slot_and_the_answer_back(verb: Verb) -> None:
     service = Service()
     for slot in range(ROWS):
@@ -85,6 +85,24 @@ def test_a_command_goes_to_the_worker_of_its_slot_and_the_answer_back(verb: Verb
         assert back.place == DESK
         assert reply_in(back) == Reply(70 + slot, Status.OK, 9, "well")
     assert (service.board.waiting, service.refused) == (0, 0)
+
+
+def test_what_is_for_the_service_is_answered_without_a_worker() -> None:
+    service = Service()
+    scale = Command(7, Verb.SCALE, 0, 0, argument=3, uid=1000, pid=42)
+    (nobody,) = service.say(DESK, scale)
+    assert (nobody.place, reply_in(nobody).status) == (DESK, Status.NOT_AVAILABLE)
+    asked: list[Command] = []
+
+    def on_service(command: Command) -> Reply:
+        asked.append(command)
+        return command.done(command.argument, "as you like")
+
+    service.board.on_service = on_service
+    (back,) = service.say(DESK, scale)
+    assert (back.place, reply_in(back)) == (DESK, Reply(7, Status.OK, 3, "as you like"))
+    assert asked == [scale]
+    assert (service.board.waiting, service.refused) == (0, 1)
 
 
 def test_a_worker_asks_another_to_let_a_stream_go() -> None:
@@ -209,6 +227,7 @@ REPLY = encode_reply(Reply(1, Status.OK))
         (DESK, REPLY),
         (0, b"x"),
         (0, PAUSE),
+        (0, encode_command(Command(1, Verb.SCALE, 0, 0, argument=1))),
         (0, encode_command(Command(1, Verb.EVENT, 0, 10, payload=b"{}"))),
         (0, REPLY[:-1]),
     ],

@@ -1,0 +1,90 @@
+"""Is this worker too slow for what it is sent, and how much audio has to go for that? Integer clocks in, a share out.
+
+Knows turns of a loop and nothing of sockets, packets or streams; what it finds out is told to whoever it is given.
+
+Theory of operation
+-------------------
+Every connection that has something to say is served once a turn, so a turn's length is how late everybody's audio and
+answers are. A long turn alone is no overload: after a stop of the process, a stall of the network or a burst at the
+start of a call there is a backlog, and turns are long until it is worked off. But then each turn is shorter than the
+one before, since in a turn of T comes less than T's worth of work. Under overload, and only then, turns are long and
+*do not shrink*, and no wait ends without work. So:
+
+- a turn that is longer than `lag_ns`, follows no idle wait and is not shorter than the one before by SHRINKING raises
+  the share of packets that are not decoded: by STEP, or by as much as the turn is too long (at twice the load turns
+  double, and small steps would come too late);
+- a turn under half of `lag_ns` takes a step back, an idle wait two: there is room again;
+- in between the share stays.
+
+`share` is in 1/FULL. It says of how many of a connection's packets in a turn the oldest are not decoded; their time is
+kept, as a gap of cause `dropped` (worker/stream_intake.py). Answers never wait for it: pings, `open` and closes are
+served in the turn in which they are read.
+
+`refusing`: new calls are told 503 while turns are long and nothing is idle, before anybody who is in suffers: half of
+`lag_ns` is enough for that, and it needs no second look, since a refusal costs no audio.
+"""
+
+import logging
+from collections.abc import Callable
+
+from audiohook.units import NS_PER_MS, NS_PER_S
+
+log = logging.getLogger("audiohook.worker")
+
+FULL = 16
+STEP = 2
+SHRINKING = 0.9
+"""A turn that is shorter than so much of the one before works a backlog off."""
+
+
+class Overload:
+    """One worker's. `turn` is to be called once for each turn of the loop."""
+
+    def __init__(self, lag_ns: int) -> None:
+        self.lag_ns = lag_ns
+        self._last_turn_ns = 0
+        self._idle_ns = 0
+        self.share = 0
+        """How many of 16 packets are not decoded."""
+        self.refusing = False
+
+    def turn(self, turn_ns: int, now_ns: int, *, idle: bool) -> None:
+        """Take note of a turn that worked for `turn_ns`; `idle`: its wait had ended with nothing to do."""
+        if idle:
+            self._idle_ns = now_ns
+            self.share = max(0, self.share - 2 * STEP)
+        elif turn_ns > self.lag_ns:
+            # A first long turn has nothing to be compared with: its predecessor was short, whatever made it long.
+            if self._last_turn_ns > self.lag_ns and turn_ns >= SHRINKING * self._last_turn_ns:
+                self.share = min(FULL, self.share + max(STEP, FULL - FULL * self.lag_ns // turn_ns))
+        elif turn_ns < self.lag_ns // 2:
+            self.share = max(0, self.share - STEP)
+        self.refusing = not idle and turn_ns > self.lag_ns // 2 and now_ns - self._idle_ns > self.lag_ns
+        self._last_turn_ns = turn_ns
+
+
+QUIET_NS = 2 * NS_PER_S
+"""So long nothing has been shed before an overload is said to be over: it comes and goes around its limit."""
+
+
+class OverloadNotice:
+    """Tells readers and operators when audio began to be shed, and when that was over, once, however it flickers."""
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        """`tell(kind, **fields)` writes an event of the worker."""
+        self._tell = tell
+        self._began_ns = 0
+        self._last_ns = 0
+
+    def turn(self, overload: Overload, now_ns: int) -> None:
+        if overload.share:
+            self._last_ns = now_ns
+            if not self._began_ns:
+                self._began_ns = now_ns
+                log.warning("overload: audio is shed, its time kept; turn limit %d ms", overload.lag_ns // NS_PER_MS)
+                self._tell("overload_began")
+        elif self._began_ns and now_ns - self._last_ns >= QUIET_NS:
+            seconds = round((self._last_ns - self._began_ns) / NS_PER_S, 3)
+            self._began_ns = 0
+            log.warning("overload is over seconds=%.1f", seconds)
+            self._tell("overload_ended", seconds=seconds)

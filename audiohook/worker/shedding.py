@@ -1,0 +1,46 @@
+"""How many of one connection's messages are not decoded, since the worker is late. Pure; one object a connection.
+
+Two ways to be late. All of the worker is: then every connection gives a share (overload.py). Or this connection is in
+the bulk lane, where it waits for its portions and no turn's length shows it: it falls behind if it has been there for
+longer than the worker may lag, nobody has been idle since, and its media time advanced by less than the clock. A peer
+that catches up, or sends half a minute at once, advances by more: a backlog is no overload, and is never shed.
+"""
+
+from audiohook.worker.overload import FULL, Overload
+
+
+class Shedding:
+    """A connection's part in it. Counts messages; which they are (the oldest) is the caller's."""
+
+    __slots__ = ("_carry", "_late", "_overload", "_since_media_ns", "_since_ns")
+
+    def __init__(self, overload: Overload) -> None:
+        self._overload = overload
+        self._carry = 0
+        self._since_ns = self._since_media_ns = 0
+        self._late = False
+
+    @property
+    def active(self) -> bool:
+        """Whether `to_shed` has to be asked at all. The way of every packet."""
+        return self._overload.share > 0 or self._late
+
+    def join_lane(self, media_ns: int, now_ns: int) -> None:
+        """The connection goes to the bulk lane; its stream has come to `media_ns`."""
+        self._since_ns, self._since_media_ns = now_ns, media_ns
+
+    def look(self, media_ns: int, idle_ns: int, now_ns: int) -> None:
+        """The lane serves a portion. `idle_ns`: when the worker last had nothing to do."""
+        waited_ns = now_ns - self._since_ns
+        busy = idle_ns <= self._since_ns
+        self._late = busy and waited_ns > self._overload.lag_ns and media_ns - self._since_media_ns < waited_ns
+
+    def leave_lane(self) -> None:
+        self._late = False
+
+    def to_shed(self, messages: int) -> int:
+        """Return how many of this many messages, that were read at once, are not to be decoded."""
+        if self._late:
+            return messages
+        shed, self._carry = divmod(messages * self._overload.share + self._carry, FULL)
+        return min(shed, messages)

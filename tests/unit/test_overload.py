@@ -1,0 +1,144 @@
+"""worker/overload.py and shedding.py: what is shed when, in a simulated worker. Integer clocks, no sockets.
+
+The simulation is the text's own: everybody is served once a turn, so a turn works off what came in the one before.
+"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiohook.units import NS_PER_MS, NS_PER_S
+from audiohook.worker.overload import FULL, QUIET_NS, Overload, OverloadNotice
+from audiohook.worker.shedding import Shedding
+
+LAG_NS = 300 * NS_PER_MS
+DECODE_SHARE = 0.6
+"""How much of a packet's cost is spared if it is not decoded."""
+
+
+class Worker:
+    """Turns that take what the load of the turn before demands. `load` is the share of the processor for all of it."""
+
+    def __init__(self, load: float, backlog_ns: int = 0) -> None:
+        self.overload = Overload(LAG_NS)
+        self.load = load
+        self.now_ns = 1000 * NS_PER_S
+        self.waiting_ns = backlog_ns  # media time that waits
+        self.shed_ns = self.media_ns = 0
+        self.turns: list[int] = []
+
+    def turn(self) -> None:
+        waiting, self.waiting_ns = max(self.waiting_ns, 20 * NS_PER_MS), 0
+        shed = self.overload.share / FULL
+        self.shed_ns += int(waiting * shed)
+        self.media_ns += waiting
+        turn_ns = int(waiting * self.load * (1 - DECODE_SHARE * shed))
+        idle_ns = max(0, waiting - turn_ns) if waiting == 20 * NS_PER_MS else 0
+        self.now_ns += turn_ns + idle_ns
+        self.waiting_ns = turn_ns
+        self.turns.append(turn_ns)
+        self.overload.turn(turn_ns, self.now_ns, idle=idle_ns > 0)
+
+    def run(self, for_ns: int) -> "Worker":
+        until_ns = self.now_ns + for_ns
+        while self.now_ns < until_ns:
+            self.turn()
+        return self
+
+
+@pytest.mark.parametrize("load", [0.3, 0.7, 0.85])
+@pytest.mark.parametrize("backlog_s", [1, 5, 30, 300])
+def test_a_backlog_is_worked_off_and_never_shed(load: float, backlog_s: int) -> None:
+    worker = Worker(load, backlog_s * NS_PER_S).run(60 * NS_PER_S + 10 * backlog_s * NS_PER_S)
+    assert worker.turns[0] >= LAG_NS or backlog_s * load < LAG_NS / NS_PER_S
+    assert worker.shed_ns == 0
+    assert worker.turns[-1] < LAG_NS // 10
+
+
+@pytest.mark.parametrize("load", [1.05, 1.2, 1.5, 2.0])
+def test_under_overload_turns_stay_bounded_and_it_recovers_by_itself(load: float) -> None:
+    worker = Worker(load).run(60 * NS_PER_S)
+    assert max(worker.turns[len(worker.turns) // 2 :]) < 2.5 * LAG_NS, "answers come within a turn"
+    assert 0 < worker.shed_ns < worker.media_ns
+    enough = (1 - 1 / load) / DECODE_SHARE
+    assert worker.shed_ns / worker.media_ns < enough + 0.1, "more is shed than has to be"
+    worker.load, before = 0.5, worker.shed_ns
+    worker.run(5 * NS_PER_S)
+    assert worker.overload.share == 0
+    assert not worker.overload.refusing
+    settled = worker.shed_ns
+    worker.run(30 * NS_PER_S)
+    assert worker.shed_ns == settled
+    assert settled - before < 3 * NS_PER_S
+
+
+def test_one_long_turn_is_not_compared_with_the_short_one_before_it() -> None:
+    overload = Overload(LAG_NS)
+    overload.turn(NS_PER_MS, 0, idle=False)
+    overload.turn(100 * LAG_NS, 100 * LAG_NS, idle=False)
+    assert overload.share == 0
+    overload.turn(100 * LAG_NS, 200 * LAG_NS, idle=False)
+    assert overload.share > 0
+
+
+def test_new_calls_are_refused_before_anybody_is_shed() -> None:
+    worker = Worker(1.05)
+    while not worker.overload.share:
+        worker.turn()
+        if worker.overload.refusing:
+            break
+    assert worker.overload.refusing
+    assert worker.overload.share == 0
+
+
+def test_nobody_is_refused_where_there_is_idle_time() -> None:
+    worker = Worker(0.9)
+    for _ in range(1000):
+        worker.turn()
+        assert not worker.overload.refusing
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=50), st.integers(0, FULL))
+def test_over_time_the_share_is_exact_however_messages_are_read(batches: list[int], share: int) -> None:
+    overload = Overload(LAG_NS)
+    overload.share = share
+    shedding = Shedding(overload)
+    shed = [shedding.to_shed(messages) for messages in batches]
+    assert all(0 <= one <= messages for one, messages in zip(shed, batches, strict=True))
+    assert sum(shed) == sum(batches) * share // FULL
+
+
+def test_in_the_lane_only_who_falls_behind_the_clock_is_shed() -> None:
+    shedding = Shedding(Overload(LAG_NS))
+    start_ns = 1000 * NS_PER_S
+    shedding.join_lane(50 * NS_PER_S, start_ns)
+    for after_ns, advanced_ns, idle_ns, late in (
+        (LAG_NS, 0, 0, False),
+        (LAG_NS + 1, 0, 0, True),
+        (2 * LAG_NS, 2 * LAG_NS - 1, 0, True),
+        (2 * LAG_NS, 2 * LAG_NS, 0, False),
+        (2 * LAG_NS, 0, start_ns + 1, False),
+        (NS_PER_S, 30 * NS_PER_S, 0, False),
+    ):
+        shedding.look(50 * NS_PER_S + advanced_ns, idle_ns, start_ns + after_ns)
+        assert shedding.active is late
+        assert shedding.to_shed(7) == (7 if late else 0)
+    shedding.look(50 * NS_PER_S, 0, start_ns + NS_PER_S)
+    shedding.leave_lane()
+    assert not shedding.active
+
+
+def test_an_overload_that_flickers_is_told_of_once() -> None:
+    told: list[tuple[str, dict[str, object]]] = []
+    overload = Overload(LAG_NS)
+    notice = OverloadNotice(lambda kind, **fields: told.append((kind, fields)))
+    for now_ns in range(0, 10 * NS_PER_S, NS_PER_S // 10):
+        overload.share = 2 * (now_ns // NS_PER_S % 2)
+        notice.turn(overload, now_ns)
+    overload.share = 0
+    assert told == [("overload_began", {})]
+    notice.turn(overload, 10 * NS_PER_S + QUIET_NS)
+    assert [kind for kind, _ in told] == ["overload_began", "overload_ended"]
+    assert told[1][1] == {"seconds": 8.9}
+    notice.turn(overload, 20 * NS_PER_S)
+    assert len(told) == 2
