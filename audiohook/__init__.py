@@ -1,4 +1,4 @@
-"""audiohook: live telephone audio in shared memory. The reader's API; nothing else in this package is public.
+"""audiohook: live telephone audio in shared memory. The API of readers and commanders; nothing else here is public.
 
     with audiohook.attach() as hub:
         for stream, block in hub.blocks(frames=512):
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiohook.control.async_hub import AsyncHub, AsyncStream, attach_async
+    from audiohook.control.commander import Commander
     from audiohook.control.hub import Hub, attach
     from audiohook.errors import (
         AmbiguousStream,
@@ -31,6 +32,7 @@ _HOMES = {
     "attach_async": "audiohook.control.async_hub",
     "AsyncHub": "audiohook.control.async_hub",
     "AsyncStream": "audiohook.control.async_hub",
+    "Commander": "audiohook.control.commander",
     "attach": "audiohook.control.hub",
     "Hub": "audiohook.control.hub",
     "Stream": "audiohook.memory.stream",
@@ -51,6 +53,7 @@ __all__ = [
     "AsyncHub",
     "AsyncStream",
     "Block",
+    "Commander",
     "Gap",
     "GapFound",
     "Hub",

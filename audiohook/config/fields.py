@@ -44,7 +44,7 @@ def _expected(bare: object, meta: msgspec.Meta) -> str:
         assert meta.le is not None
         return f"a {'whole ' if bare is int else ''}number from {number(meta.ge)} to {number(meta.le)}"
     if get_origin(bare) is list:
-        count = "" if meta.max_length is None else f"{meta.min_length} to {meta.max_length} "
+        count = "" if meta.max_length is None else f"{meta.min_length or 0} to {meta.max_length} "
         return f'a list of {count}strings, ["...", "..."]'
     words: dict[object, str] = {bool: "true or false", str: "a string", dict: "a table of tables"}
     return words[get_origin(bare) or bare]

@@ -1,7 +1,8 @@
-"""A program's connection for commands: one request, one answer. Needs the standard library only.
+"""A program's connection for commands: one request, one answer. Public, as `audiohook.Commander`.
 
-For `audiohookctl`, and for programs in role `speak` that send events. What can be asked is listed in `protocol.py`. Not
-`DeskClient`, which readers share: there a command that waits for its streams would hold up a watch.
+For `audiohookctl`, and for programs in role `speak` that send events (docs/commanding.md). What can be asked is listed
+in `protocol.py`. Maps no memory: who commands calls need not be allowed to listen. Not `DeskClient`, which readers
+share: there a command that waits for its streams would hold up a watch.
 """
 
 import socket
@@ -9,6 +10,7 @@ import threading
 from typing import Any, Self
 
 from audiohook.control import protocol
+from audiohook.control.attachment import find_hub
 from audiohook.errors import HubUnavailable
 
 CONNECT_SECONDS = 5.0
@@ -21,9 +23,12 @@ MAX_ANSWER_BYTES = 262_144
 class Commander:
     """One connection, made when it is first needed and again after a failure. Usable from several threads, in turn."""
 
-    def __init__(self, path: str) -> None:
-        """`path` is the hub's socket (`attachment.find_hub`)."""
-        self.path = path
+    def __init__(self, path: str | None = None) -> None:
+        """`path` is the hub's socket; None: AUDIOHOOK_HUB, else the usual places.
+
+        Raises HubUnavailable if there is none; that somebody answers there is found out by the first command.
+        """
+        self.path = find_hub(path)
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 

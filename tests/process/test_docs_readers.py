@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import PATIENCE_S, ROOT, Daemon
+from tests.support.doc_examples import Shell, examples
 from tests.support.peer import Peer, Talking, call, call_again
 
 TEXT = (ROOT / "docs" / "readers.md").read_text(encoding="utf-8")
@@ -254,6 +255,15 @@ def test_an_example_does_what_the_page_says(heading: str, calls: Calls) -> None:
     calls.start(heading)
     EXPECTED[heading](calls)
     assert "Traceback" not in calls.out
+
+
+def test_the_recorder_records_as_the_page_says(calls: Calls, tmp_path: Path) -> None:
+    shown = examples(TEXT[TEXT.index("## Recording: ") :])
+    assert len(shown) == 5
+    (tmp_path / "shell").mkdir()
+    with Shell(tmp_path / "shell") as shell:
+        shell.use(calls.daemon)
+        shell.play(shown)
 
 
 def test_the_recorders_options_are_those_of_the_page() -> None:
