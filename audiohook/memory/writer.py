@@ -12,14 +12,13 @@ import ctypes
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.mirror import MirroredRing
-from audiohook.units import NS_PER_S, SAMPLE_BYTES
+from audiohook.units import SAMPLE_BYTES
 
 
 class StreamWriter:
     """Writes one stream into the slot that `SlotPool.acquire` prepared. Positions count bytes and never go back."""
 
     __slots__ = (
-        "_base",
         "_cause",
         "_claimed",
         "_columns",
@@ -33,7 +32,6 @@ class StreamWriter:
         "_media",
         "_open_from",
         "_packets",
-        "_rate_hz",
         "_ring",
         "_ring_bytes",
         "_skip",
@@ -69,8 +67,7 @@ class StreamWriter:
         self._totals = [layout.totals_word(sizes, slot, copy) for copy in (0, 1)]
         self._columns = tuple(layout.column_word(sizes, slot, name) for name in layout.COLUMNS)
         self._claimed = words[self.claim_word]
-        self._commit = self._base = words[self.commit_word]
-        self._rate_hz = rate_hz
+        self._commit = words[self.commit_word]
         self._tip = words[self._d_commit_word] - 1
         self._open_from = self._commit
         self._cause = -1
@@ -131,18 +128,12 @@ class StreamWriter:
         self._commit += stored
         self._words[self.commit_word] = self._commit
 
-    def wipe(self, back_ns: int) -> tuple[int, int]:
-        """Zero the samples of the last `back_ns` that the ring still has; return the media frames, first and end.
+    def wipe(self, first_byte: int) -> None:
+        """Zero the samples from a position in the ring on, which it must still have.
 
         Descriptors and totals stay: what was audio there is silent audio now. Whoever holds a view of it sees it go.
         """
-        oldest = max(self._claimed - self._ring_bytes, self._base)
-        wanted = back_ns * self._rate_hz // NS_PER_S * self.frame_bytes
-        first = max(oldest, self._commit - wanted)
-        first += -(first - self._base) % self.frame_bytes
-        length = self._commit - first
-        ctypes.memset(self.address + first % self._ring_bytes, 0, length)
-        return self.media_frames - length // self.frame_bytes, self.media_frames
+        ctypes.memset(self.address + first_byte % self._ring_bytes, 0, self._commit - first_byte)
 
     def _recount(self) -> None:
         at = self._tip % self._descriptors

@@ -20,8 +20,9 @@ one before, since in a turn of T comes less than T's worth of work. Under overlo
 kept, as a gap of cause `dropped` (worker/stream_intake.py). Answers never wait for it: pings, `open` and closes are
 served in the turn in which they are read.
 
-`refusing`: new calls are told 503 while turns are long and nothing is idle, before anybody who is in suffers: half of
-`lag_ns` is enough for that, and it needs no second look, since a refusal costs no audio.
+`refusing`: new calls are told 503 while anything is shed, and before that: while turns of more than half of `lag_ns` do
+not shrink and nothing has been idle for BUSY_NS. The rush after a network comes back, a thousand calls at once, is over
+before that, and refusing it would cost the calls that it would save.
 """
 
 import logging
@@ -33,6 +34,7 @@ log = logging.getLogger("audiohook.worker")
 
 FULL = 16
 STEP = 2
+BUSY_NS = NS_PER_S
 SHRINKING = 0.9
 """A turn that is shorter than so much of the one before works a backlog off."""
 
@@ -50,16 +52,18 @@ class Overload:
 
     def turn(self, turn_ns: int, now_ns: int, *, idle: bool) -> None:
         """Take note of a turn that worked for `turn_ns`; `idle`: its wait had ended with nothing to do."""
+        shrinks = turn_ns < SHRINKING * self._last_turn_ns
         if idle:
             self._idle_ns = now_ns
             self.share = max(0, self.share - 2 * STEP)
         elif turn_ns > self.lag_ns:
             # A first long turn has nothing to be compared with: its predecessor was short, whatever made it long.
-            if self._last_turn_ns > self.lag_ns and turn_ns >= SHRINKING * self._last_turn_ns:
+            if self._last_turn_ns > self.lag_ns and not shrinks:
                 self.share = min(FULL, self.share + max(STEP, FULL - FULL * self.lag_ns // turn_ns))
         elif turn_ns < self.lag_ns // 2:
             self.share = max(0, self.share - STEP)
-        self.refusing = not idle and turn_ns > self.lag_ns // 2 and now_ns - self._idle_ns > self.lag_ns
+        long_and_not_shrinking = min(turn_ns, self._last_turn_ns) > self.lag_ns // 2 and not shrinks
+        self.refusing = self.share > 0 or (long_and_not_shrinking and now_ns - self._idle_ns > BUSY_NS)
         self._last_turn_ns = turn_ns
 
 

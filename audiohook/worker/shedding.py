@@ -3,7 +3,9 @@
 Two ways to be late. All of the worker is: then every connection gives a share (overload.py). Or this connection is in
 the bulk lane, where it waits for its portions and no turn's length shows it: it falls behind if it has been there for
 longer than the worker may lag, nobody has been idle since, and its media time advanced by less than the clock. A peer
-that catches up, or sends half a minute at once, advances by more: a backlog is no overload, and is never shed.
+that catches up, or sends half a minute at once, advances by more: a backlog is no overload, and is never shed. Who has
+fallen behind is shed until the lane lets go of it: to keep pace with the clock would leave it as late as it is, and its
+pings with it (measured: 12 s).
 """
 
 from audiohook.worker.overload import FULL, Overload
@@ -33,7 +35,8 @@ class Shedding:
         """The lane serves a portion. `idle_ns`: when the worker last had nothing to do."""
         waited_ns = now_ns - self._since_ns
         busy = idle_ns <= self._since_ns
-        self._late = busy and waited_ns > self._overload.lag_ns and media_ns - self._since_media_ns < waited_ns
+        behind = waited_ns > self._overload.lag_ns and media_ns - self._since_media_ns < waited_ns
+        self._late = busy and (self._late or behind)
 
     def leave_lane(self) -> None:
         self._late = False

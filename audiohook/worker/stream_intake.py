@@ -12,10 +12,11 @@ from functools import partial
 from audiohook.memory import layout
 from audiohook.memory.cards import read_card, update_card
 from audiohook.memory.syscalls import futex_wake
+from audiohook.memory.timeline import Timeline
 from audiohook.memory.verdict import ending
 from audiohook.memory.writer import StreamWriter
 from audiohook.session.events import AdmissionAsked, Ended, GapArrived
-from audiohook.units import frames_ns
+from audiohook.units import NS_PER_S, frames_ns
 from audiohook.worker.ancestry import Ancestor
 from audiohook.worker.feed import Decoder, OpusFeed, feed_for
 from audiohook.worker.recut_notice import tell_recut
@@ -156,9 +157,19 @@ class StreamIntake:
     def mask_back(self, seconds_ns: int) -> tuple[int, int]:
         """Zero what is in the ring of the last `seconds_ns`; return the frames that it was, first and end.
 
-        Samples only: descriptors and totals stay as they are, and views that a reader holds are not promised anything.
+        Time is the stream's own, gaps included. Samples only: descriptors and totals stay as they are, and views that a
+        reader holds are not promised anything.
         """
-        return self._writer.wipe(seconds_ns)
+        arena = self._share.arena
+        timeline = Timeline(arena, self.slot, read_card(arena, self.slot))
+        newest = timeline.newest()
+        if newest is None:
+            return timeline.media_base, timeline.media_base
+        oldest, _ = timeline.oldest(newest)
+        first = max(oldest, newest.media_end - seconds_ns * self._rate_hz // NS_PER_S)
+        if first < newest.media_end:
+            self._writer.wipe(timeline.ring_byte(first, timeline.span_at(first, newest)))
+        return first, newest.media_end
 
     def notice(self, kind: str) -> None:
         """Take note of something that changed no sample; readers are told what concerns them."""

@@ -106,7 +106,7 @@ def test_a_burst_goes_through_the_bulk_lane_and_comes_out_the_same(worker: Conne
     assert len(data) > 3 * READ_BYTES
     worker.connect().upgraded().send(data)
     published(worker, 90 * 320)
-    assert worker.loop.bulk_turns >= 2
+    assert worker.loop.bulk_turns >= 1
     np.testing.assert_array_equal(in_ring(worker), decoded([*packets]))
     worker.until(lambda: worker.loop.bulk_waiting == 0)
 

@@ -109,9 +109,7 @@ def test_over_time_the_share_is_exact_however_messages_are_read(batches: list[in
 
 
 def test_in_the_lane_only_who_falls_behind_the_clock_is_shed() -> None:
-    shedding = Shedding(Overload(LAG_NS))
     start_ns = 1000 * NS_PER_S
-    shedding.join_lane(50 * NS_PER_S, start_ns)
     for after_ns, advanced_ns, idle_ns, late in (
         (LAG_NS, 0, 0, False),
         (LAG_NS + 1, 0, 0, True),
@@ -120,11 +118,25 @@ def test_in_the_lane_only_who_falls_behind_the_clock_is_shed() -> None:
         (2 * LAG_NS, 0, start_ns + 1, False),
         (NS_PER_S, 30 * NS_PER_S, 0, False),
     ):
+        shedding = Shedding(Overload(LAG_NS))
+        shedding.join_lane(50 * NS_PER_S, start_ns)
         shedding.look(50 * NS_PER_S + advanced_ns, idle_ns, start_ns + after_ns)
         assert shedding.active is late
         assert shedding.to_shed(7) == (7 if late else 0)
-    shedding.look(50 * NS_PER_S, 0, start_ns + NS_PER_S)
+
+
+def test_who_fell_behind_is_shed_until_the_lane_lets_go_of_it_or_somebody_is_idle() -> None:
+    shedding = Shedding(Overload(LAG_NS))
+    shedding.join_lane(0, 0)
+    shedding.look(0, 0, LAG_NS + 1)
+    shedding.look(30 * NS_PER_S, 0, 2 * LAG_NS)
+    assert shedding.active, "it has caught up with the clock, and there is more"
     shedding.leave_lane()
+    assert not shedding.active
+    shedding.join_lane(0, NS_PER_S)
+    shedding.look(0, 0, NS_PER_S + LAG_NS + 1)
+    assert shedding.active
+    shedding.look(0, NS_PER_S + 1, NS_PER_S + 2 * LAG_NS)
     assert not shedding.active
 
 
