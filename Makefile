@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test conformance fuzz latency lint types check conf clean check-host $(VENV)
+.PHONY: help run test conformance fuzz latency faults soak lint types check conf clean check-host $(VENV)
 
 help:  ## what can be made (this list)
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -29,6 +29,14 @@ fuzz: $(INSTALLED)  ## mutated inputs to what reads a peer's bytes; SECONDS=60 i
 
 latency: $(INSTALLED)  ## open to opened with 500 calls live and every reader stopped; ARGS="--opens 5000"
 	@$(PY) -m tests.latency.run $(ARGS)
+
+faults: $(INSTALLED)  ## faults of the host under 200 live calls, one table; ROWS="kill-worker stall" CALLS=200 SECONDS=3 JSON=FILE
+	@$(PY) -m tests.faults.run $(ROWS) $(if $(CALLS),--calls $(CALLS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(JSON),--json $(JSON))
+
+soak: $(INSTALLED)  ## calls that come and go at 70 % of capacity, nothing may grow: MINUTES=30 CALLS=100 SEED=0
+	@$(PY) -m tests.soak.run $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CALLS),--calls $(CALLS)) \
+		$(if $(SEED),--seed $(SEED))
 
 lint: $(INSTALLED)  ## ruff: rules and format
 	$(PY) -m ruff check .

@@ -70,8 +70,6 @@ class Terms(msgspec.Struct):
     max_request_bytes: int
     max_headers: int
     request_ns: int
-    max_message_bytes: Mapping[str, int]
-    """By dialect."""
     context: ContextTerms
     paths: Mapping[str, ContextTerms]
     audiohook2: AudioHook2Terms
@@ -186,7 +184,8 @@ class Call:
             self.refuse(greeting, now_ns)
         else:
             # This dialect says who calls in its first message: the WebSocket is opened before there is a stream.
-            self._open(AudioHook2Session(self._terms.audiohook2, greeting, now_ns), AUDIOHOOK2, now_ns)
+            terms = self._terms.audiohook2
+            self._open(AudioHook2Session(terms, greeting, now_ns), terms.max_message_bytes, now_ns)
 
     def keep_out(self, refusal: Refusal, delay_ns: int, now_ns: int) -> None:
         """Answer `AccessAsked`: the peer may not, and hears so only after `delay_ns`, whatever was wrong."""
@@ -203,7 +202,8 @@ class Call:
             self._session.admit(now_ns, continues_from_frames)
             self._go_on(now_ns)
         elif self._wish is not None:
-            self._open(ContextSession(self._wish[1], now_ns), DIALECT, now_ns)
+            terms = self._wish[1]
+            self._open(ContextSession(terms, now_ns), terms.max_message_bytes, now_ns)
 
     def refuse(self, refusal: Refusal, now_ns: int) -> None:
         """Answer the request, or `AdmissionAsked`, with a refusal in the way that the phase knows."""
@@ -221,12 +221,12 @@ class Call:
         self._serve_session(now_ns)
         return outcome
 
-    def _open(self, session: Session, dialect: str, now_ns: int) -> None:
+    def _open(self, session: Session, max_message_bytes: int, now_ns: int) -> None:
         """Send the 101, and hand the session what the peer sent without waiting for it."""
         self._out += accept_bytes(self._key)
         self._key = ""
         self._wish = None
-        self._socket = WebSocket(client=False, max_message_bytes=self._terms.max_message_bytes[dialect])
+        self._socket = WebSocket(client=False, max_message_bytes=max_message_bytes)
         self._session = session
         self.deadline_ns = session.deadline_ns
         waiting, self._waiting = self._waiting, b""

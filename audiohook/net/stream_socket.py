@@ -41,10 +41,10 @@ class StreamSocket:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def read(self) -> bytes | None:
-        """Return up to READ_BYTES, b"" at the end of file (a reset is one), None if nothing is there."""
+    def read(self, most_bytes: int = READ_BYTES) -> bytes | None:
+        """Return up to `most_bytes`, b"" at the end of file (a reset is one), None if nothing is there."""
         try:
-            return self._socket.recv(READ_BYTES)
+            return self._socket.recv(most_bytes)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
@@ -77,8 +77,11 @@ class StreamSocket:
 
     def end_sending(self) -> None:
         """Shut the sending side; the peer's bytes can still be read."""
+        self._shut(socket.SHUT_WR)
+
+    def _shut(self, side: int) -> None:
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.shutdown(side)
         except OSError:
             pass
 
@@ -87,3 +90,4 @@ class StreamSocket:
         if reset:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
+        self._unsent.clear()  # a timer, or its slot, may remember this connection for a while

@@ -35,6 +35,7 @@ class AudioHook2Terms(msgspec.Struct, frozen=True):
     open_ns: int = 10 * NS_PER_S
     idle_ns: int = 30 * NS_PER_S
     paused_idle_ns: int = 3600 * NS_PER_S
+    max_message_bytes: int = 65_536
 
 
 class Greeting(msgspec.Struct, frozen=True):

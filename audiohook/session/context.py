@@ -88,6 +88,7 @@ class ContextTerms(msgspec.Struct, frozen=True):
     first_audio_ns: int
     reconnect_ns: int
     hold_ns: int
+    max_message_bytes: int
 
     def media(self) -> Media:
         return Media("opus", self.rate_hz, ("mono",), self.framing)

@@ -384,6 +384,7 @@ class Connection:
         if self.closed:
             return
         self.closed = True
+        self._pending = b""
         if not self._in_bulk:
             self._loop.unregister(self._socket)
         self._socket.close(reset=reset)

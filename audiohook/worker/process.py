@@ -35,9 +35,7 @@ from audiohook.net.loop import Loop
 from audiohook.net.seat import WorkerSeat, report_ready
 from audiohook.net.signals import SignalInbox
 from audiohook.net.stream_socket import StreamSocket
-from audiohook.session.audiohook2_terms import DIALECT as AUDIOHOOK2
 from audiohook.session.audiohook2_terms import AudioHook2Terms
-from audiohook.session.context import DIALECT as CONTEXT
 from audiohook.session.context import ContextTerms
 from audiohook.session.events import Identity
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S, milliseconds_ns, seconds_ns
@@ -75,9 +73,15 @@ def run_worker(seat: WorkerSeat, files: MemoryFiles, config: Config) -> int:
     return 0
 
 
+MOST_CUT_BYTES = 65_536
+"""A message that is cut into packets is decoded in one turn of the loop, while everybody waits: a mebibyte of packets
+of two bytes took 3.7 s. What a trunk re-cuts is a segment long, or a few (tests/unit/test_worker_terms.py)."""
+
+
 def terms_of(config: Config) -> Terms:
     """Return what the configuration demands of calls, in the pure floors' units."""
     context = config.context
+    limit_bytes = context.max_message_bytes
 
     def terms(rate_hz: int, framing: str) -> ContextTerms:
         return ContextTerms(
@@ -88,16 +92,13 @@ def terms_of(config: Config) -> Terms:
             first_audio_ns=milliseconds_ns(context.first_audio_ms),
             reconnect_ns=seconds_ns(context.reconnect_seconds),
             hold_ns=seconds_ns(context.hold_ttl_seconds),
+            max_message_bytes=limit_bytes if framing == "message" else min(limit_bytes, MOST_CUT_BYTES),
         )
 
     return Terms(
         max_request_bytes=config.http.max_request_bytes,
         max_headers=config.http.max_headers,
         request_ns=seconds_ns(config.http.request_seconds),
-        max_message_bytes={
-            CONTEXT: context.max_message_bytes,
-            AUDIOHOOK2: config.audiohook2.max_message_bytes,
-        },
         context=terms(context.sample_rate, context.framing),
         paths={
             path: terms(own.sample_rate or context.sample_rate, own.framing or context.framing)
@@ -111,6 +112,7 @@ def terms_of(config: Config) -> Terms:
             open_ns=seconds_ns(config.audiohook2.open_seconds),
             idle_ns=seconds_ns(config.audiohook2.idle_seconds),
             paused_idle_ns=seconds_ns(config.audiohook2.paused_idle_seconds),
+            max_message_bytes=config.audiohook2.max_message_bytes,
         ),
     )
 

@@ -9,8 +9,7 @@ import argparse
 import os
 import random
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -37,8 +36,12 @@ def main(arguments: list[str]) -> int:
     # Fresh processes: nothing of one target's memory is counted against another.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         share = given.seconds * processes / len(names)
-        results = list(pool.map(partial(_run, seed=seed, seconds=share, inputs=given.inputs), names))
-    print(_table(results))
+        runs = [pool.submit(_run, name, seed, share, given.inputs) for name in names]
+        print(_row(), flush=True)
+        # Each as it ends: a run of a million inputs takes an hour, and may be ended before.
+        for run in as_completed(runs):
+            print(_row(run.result()), flush=True)
+        results = [run.result() for run in runs]
     for result in results:
         if result.failure is not None:
             path = keep(result.name, result.failure.data)
@@ -55,14 +58,14 @@ def _run(name: str, seed: int, seconds: float, inputs: int | None) -> Result:
     return fuzz(load_target(name), kept(name), seed, goes_on)
 
 
-def _table(results: list[Result]) -> str:
-    lines = [f"{'target':<16} {'inputs':>10} {'a second':>9} {'slowest':>9}  found"]
-    for result in results:
-        lines.append(
-            f"{result.name:<16} {result.inputs:>10,} {result.inputs / result.seconds:>9,.0f} "
-            f"{result.slowest_ms:>6.1f} ms  {'1' if result.failure else 'nothing'}"
-        )
-    return "\n".join(lines)
+def _row(result: Result | None = None) -> str:
+    """Return a line of the table, or its head."""
+    if result is None:
+        return f"{'target':<16} {'inputs':>10} {'a second':>9} {'slowest':>9}  found"
+    return (
+        f"{result.name:<16} {result.inputs:>10,} {result.inputs / result.seconds:>9,.0f} "
+        f"{result.slowest_ms:>6.1f} ms  {'1' if result.failure else 'nothing'}"
+    )
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ def context_terms(
         first_audio_ns=first_audio_ns,
         reconnect_ns=reconnect_ns,
         hold_ns=hold_ns,
+        max_message_bytes=MAX_MESSAGE_BYTES,
     )
 
 
@@ -65,7 +66,6 @@ def call_terms(context: ContextTerms | None = None, *, draining: bool = False) -
         max_request_bytes=4096,
         max_headers=40,
         request_ns=REQUEST_NS,
-        max_message_bytes={"context": MAX_MESSAGE_BYTES, "audiohook2": 65_536},
         audiohook2=AudioHook2Terms(),
         context=context or context_terms(),
         paths={"/narrow": context_terms(rate_hz=8000, framing="fixed:40")},

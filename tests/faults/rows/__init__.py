@@ -1,0 +1,32 @@
+"""The rows of the table, in its order."""
+
+from tests.faults.row import Row
+from tests.faults.rows import (
+    burst,
+    crash_loop,
+    descriptors,
+    garbage,
+    kill_supervisor,
+    kill_worker,
+    overload,
+    readers,
+    reconnect,
+    slowloris,
+    stall,
+    stop_worker,
+)
+
+ROWS: tuple[Row, ...] = (
+    kill_worker.ROW,
+    burst.ROW,
+    stop_worker.ROW,
+    crash_loop.ROW,
+    kill_supervisor.ROW,
+    *readers.ROWS,
+    overload.ROW,
+    slowloris.ROW,
+    garbage.ROW,
+    descriptors.ROW,
+    reconnect.ROW,
+    *stall.ROWS,
+)

@@ -1,0 +1,152 @@
+"""Readers, slow, killed, waiting, coming and going, and clients of the hub that are stuck: what they cost the workers.
+
+Compared are windows without them and with them, in turn, in one run: the workers' CPU time a packet, as the kernel
+counts it. Of three pairs the median counts. If the windows without readers differ among themselves by more than what is
+to be found, the figure is void.
+"""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from tests.faults.crowd import Crowd
+from tests.faults.live import LiveCalls
+from tests.faults.outcome import Outcome
+from tests.faults.row import Row
+from tests.faults.scene import WORKERS, cpu_ns, daemon_for, judge_calls
+from tests.support.daemon import Daemon
+
+RING_SECONDS = 3.9
+"""Short, so that slow readers are lapped within one window: with room for the longest packet just 128 KiB."""
+
+PAIRS = 3
+MOST = 1.05
+KILL_EVERY_S = 0.1
+BELLS_A_SECOND = 1000
+BELL_SHARE = 0.12
+"""Of a core, for each worker: what waking may cost, whoever waits (LAYOUT.md, "Waking")."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the workers did in one window."""
+
+    seconds: float
+    cpu_ns: int
+    packets: int
+    bells: int
+
+    @property
+    def ns_a_packet(self) -> float:
+        return self.cpu_ns / max(1, self.packets)
+
+    @property
+    def cpu_share(self) -> float:
+        """Of a core, on average over the workers."""
+        return self.cpu_ns / 1e9 / self.seconds / WORKERS
+
+
+def measured(daemon: Daemon, seconds: float) -> Window:
+    pids = list(daemon.workers().values())
+    before = time.monotonic(), sum(map(cpu_ns, pids)), daemon.counter("packets"), daemon.counter("bells")
+    time.sleep(seconds)  # the window
+    after = time.monotonic(), sum(map(cpu_ns, pids)), daemon.counter("packets"), daemon.counter("bells")
+    spent_s, cpu, packets, bells = (late - early for early, late in zip(before, after, strict=True))
+    return Window(spent_s, int(cpu), int(packets), int(bells))
+
+
+def run(kind: str, share: float, calls: int, seconds: float) -> Outcome:
+    """Do a row: `share` of the live calls is how many readers there are."""
+    outcome = Outcome(calls)
+    count = max(1, round(share * calls))
+    alone, beside, ledgers = list[Window](), list[Window](), list[dict[str, Any]]()
+    settings = f"memory.ring_seconds={RING_SECONDS}", "hub.max_clients=512"
+    with daemon_for(calls, *settings) as daemon, LiveCalls(daemon.wait_ready(), calls) as live:
+        live.wait_live()
+        for _ in range(PAIRS):
+            alone.append(measured(daemon, seconds))
+            with Crowd(daemon, kind, count) as crowd, Killing(crowd, active=kind == "eager") as killing:
+                beside.append(measured(daemon, seconds))
+                killing.stop()
+                ledgers += crowd.finish()
+        told = live.finish()
+        judge_calls(outcome, told)
+        outcome.count(daemon.stop() == 0, "the daemon stops as told")
+    # Of those that are killed, whoever dies last tells nothing.
+    least = PAIRS * (count - (kind == "eager"))
+    outcome.count(len(ledgers) >= least, f"{len(ledgers)} readers told what they had")
+    wrong = sum(one["lost"] != one["jumped"] for one in ledgers)
+    outcome.count(not wrong, f"{wrong} readers were told of another loss than they had")
+    outcome.own.update(readers=sum(one["lost"] for one in ledgers))
+    _judge_kind(kind, outcome, alone, beside)
+    return outcome
+
+
+def _judge_kind(kind: str, outcome: Outcome, alone: list[Window], beside: list[Window]) -> None:
+    if kind == "slow":
+        outcome.count(outcome.own["readers"] > 0, "slow readers were lapped")
+    if kind == "waiting":
+        bells = max(one.bells / one.seconds / WORKERS for one in beside)
+        outcome.timed(bells <= BELLS_A_SECOND, f"{bells:.0f} bells a second and worker")
+        added = median(late.cpu_share - early.cpu_share for early, late in zip(alone, beside, strict=True))
+        outcome.timed(added <= BELL_SHARE, f"{added:.1%} of a core more for each worker")
+        return
+    costs = [one.ns_a_packet for one in alone]
+    ratio = median(late.ns_a_packet / early for early, late in zip(costs, beside, strict=True))
+    told = f"CPU a packet {ratio:.3f} times that without them ({median(costs) / 1e3:.1f} us)"
+    outcome.timed(ratio <= MOST, told)
+    if max(costs) > MOST * min(costs):
+        outcome.void = f"without readers a packet cost {min(costs) / 1e3:.1f} to {max(costs) / 1e3:.1f} us"
+
+
+class Killing:
+    """Kills one reader after another, at random, while it is entered."""
+
+    def __init__(self, crowd: Crowd, *, active: bool) -> None:
+        self._crowd = crowd
+        self._active = active
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Killing":
+        if self._active:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        choice = random.Random(1)
+        while not self._stopped.wait(KILL_EVERY_S):
+            pids = self._crowd.pids()
+            if pids:
+                os.kill(choice.choice(pids), signal.SIGKILL)
+
+
+def _row(name: str, kind: str, share: float, about: str) -> Row:
+    def run_kind(calls: int, seconds: float) -> Outcome:
+        return run(kind, share, calls, seconds)
+
+    act: Callable[[int, float], Outcome] = run_kind
+    return Row(name, about, act, seconds=6.0, limit_s=150)
+
+
+ROWS = (
+    _row("slow-readers", "slow", 0.1, "a tenth as many readers that are too slow"),
+    _row("killed-readers", "eager", 0.1, "a tenth as many readers that are killed, one every 0.1 s"),
+    _row("waiting-readers", "waiting", 0.5, "half as many readers that wait for every packet"),
+    _row("coming-readers", "attaching", 0.5, "half as many readers that attach and detach in a loop"),
+    _row("stuck-clients", "stuck", 1.0, "as many clients of the hub that never listen"),
+)
