@@ -9,16 +9,19 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test conformance fuzz latency faults soak lint types check conf clean check-host $(VENV)
+.PHONY: help run test test-systemd conformance fuzz latency faults soak lint types check conf clean check-host $(VENV)
 
 help:  ## what can be made (this list)
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 run: $(INSTALLED)  ## eight calls of real speech through the daemon, read back and verified; SECONDS=20 ends by itself
 	@$(PY) -m audiohook.cli.demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(INSTALLED)  ## the whole test suite; ARGS="-k framing" passes arguments to pytest
-	$(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile --ignore tests/systemd $(ARGS)
+
+test-systemd: $(INSTALLED)  ## the unit under a real systemd, in namespaces; needs root, says why where it cannot
+	$(PY) -m pytest -rs tests/systemd $(ARGS)
 
 conformance: $(INSTALLED)  ## RFC 6455 by the Autobahn cases, against our own echo server; PYTHON2 names a Python 2.7
 	@$(if $(PYTHON2),PYTHON2=$(PYTHON2)) $(PY) -m tests.interop.conformance

@@ -112,6 +112,8 @@ HEARTBEAT_LOST = Closure("heartbeat_lost", None, "no answer to a ping")
 SEND_STALLED = Closure("send_stalled", None, "peer does not read what is sent to it")
 INTERNAL_ERROR = Closure("internal_error", 1011, "internal error")
 PROXY_MALFORMED = Closure("proxy_malformed", None, "no PROXY header where one is wanted")
+TLS_FAILED = Closure("tls_failed", None, "no TLS handshake came about")
+TLS_TIMEOUT = Closure("tls_timeout", None, "no complete TLS handshake in time")
 BAD_MESSAGE = Closure("bad_message", 1008, "a message against the protocol")
 FOREIGN_ORGANIZATION = Closure("foreign_organization", 1008, "another organization")
 OPEN_TIMEOUT = Closure("open_timeout", 1008, "no open in time")
@@ -129,6 +131,8 @@ CLOSURES = (
     SEND_STALLED,
     INTERNAL_ERROR,
     PROXY_MALFORMED,
+    TLS_FAILED,
+    TLS_TIMEOUT,
     BAD_MESSAGE,
     FOREIGN_ORGANIZATION,
     OPEN_TIMEOUT,

@@ -15,7 +15,9 @@ import psutil
 
 import audiohook
 from audiohook.cli.commanding import add_commands
+from audiohook.cli.doctor import add_doctor
 from audiohook.cli.status_page import render_status
+from audiohook.cli.status_tls import read_tls
 from audiohook.control.hub import Hub
 from audiohook.memory.board import count_slots, read_header, read_rows
 from audiohook.units import NS_PER_S
@@ -32,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="workers, streams, losses, memory")
     status.add_argument("--json", action="store_true", help="one JSON object")
     status.set_defaults(run=show_status)
+    add_doctor(commands)
     add_commands(commands)
     return made
 
@@ -64,8 +67,25 @@ def read_status(hub: Hub) -> dict[str, Any]:
         **read_header(hub.arena),
         "slots_by_state": count_slots(hub.arena),
         "rows": rows,
+        "tls": read_tls(hub.arena),
+        "generations": _generations(rows),
         "streams": [_stream(stream) for stream in hub.streams(ended=True)],
     }
+
+
+def _generations(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the generations that have workers, newest first; the supervisor's is the one that takes new calls."""
+    (current,) = (row["generation"] for row in rows if row["kind"] == "supervisor")
+    workers = [row for row in rows if row["kind"] == "worker" and row["pid"]]
+    return [
+        {
+            "generation": generation,
+            "current": generation == current,
+            "workers": len(those := [row for row in workers if row["generation"] == generation]),
+            "calls": sum(row["live"] for row in those),
+        }
+        for generation in sorted({row["generation"] for row in workers}, reverse=True)
+    ]
 
 
 def _process(pid: int) -> dict[str, float] | None:

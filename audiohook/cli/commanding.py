@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from audiohook.cli.reload_command import add_reload
 from audiohook.control.attachment import find_hub
 from audiohook.control.commander import Commander
 from audiohook.control.requests import MOST_SECONDS_BACK, MOST_WORKERS
@@ -64,6 +65,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     made = commands.add_parser(SCALE, help="have N workers", description="Have N worker processes.")
     made.add_argument("workers", metavar="N", type=_workers, help="those that are too many leave with their last call")
     _add_run(made, SCALE)
+    add_reload(commands)
 
 
 def _add_run(made: argparse.ArgumentParser, name: str) -> None:

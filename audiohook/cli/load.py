@@ -56,7 +56,8 @@ def _run(given: argparse.Namespace) -> int:
 def _play_scenarios(given: argparse.Namespace) -> int:
     status = 0
     credentials = _credentials(given)
-    for played in play(given.url, given.scenario, hub=given.hub, audio=given.audio, credentials=credentials):
+    target = parse_url(given.url, given.ca_file)
+    for played in play(target, given.scenario, hub=given.hub, audio=given.audio, credentials=credentials):
         print(f"{'FAILED' if played.wrong else 'ok':<8}{played.name}: {played.about}", flush=True)
         for sentence in played.wrong:
             print(f"        {sentence}", flush=True)
@@ -78,6 +79,7 @@ def _place_calls(given: argparse.Namespace) -> int:
         v2_message_ms=given.v2_message_ms,
         credentials=_credentials(given),
         fault=_fault(given),
+        ca_file=given.ca_file,
     )
     shown = sys.stderr.isatty()
     result = run(options, _show if shown else None)
@@ -113,7 +115,7 @@ def _probe(given: argparse.Namespace) -> int:
     credentials = _credentials(given)
     keys = credentials.api_key != ANY_API_KEY
     status = 0
-    for step in run_probe(parse_url(given.url, may_be_tls=True), credentials, keys=keys, ca_file=given.ca_file):
+    for step in run_probe(parse_url(given.url, given.ca_file), credentials, keys=keys):
         print(f"{step.verdict:<7}{step.text}", flush=True)
         status = FAILED if step.verdict == "wrong" else status
     return status
@@ -132,12 +134,11 @@ def _add_probe(command: argparse.ArgumentParser) -> None:
     command.set_defaults(act=_probe)
     command.add_argument("url", metavar="URL", help="ws://host:port/path or wss://host/path")
     _add_credentials(command)
-    command.add_argument("--ca-file", metavar="FILE", help="trust this authority's certificate instead of the system's")
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.set_defaults(act=_run)
-    command.add_argument("url", metavar="URL", help="ws://host:port/path (calls speak no TLS)")
+    command.add_argument("url", metavar="URL", help="ws://host:port/path or wss://host/path")
 
     def option(name: str, kind: Callable[[str], object], metavar: str, default: object, text: str) -> None:
         command.add_argument(name, type=kind, metavar=metavar, default=default, help=text)
@@ -181,7 +182,9 @@ def _add_fault(command: argparse.ArgumentParser) -> None:
         help=f"share of the calls, up to 1; default 0.5, of {MASS_RECONNECT} and {STALL} 1",
     )
     seconds("--stall-seconds", 2.0, f"length of a stall, up to {MAX_STALL_SECONDS}; default 2")
-    found = f"time for the daemon to end a half-open or garbage peer, up to {MAX_FOUND_WITHIN_SECONDS}; default 60"
+    found = (
+        f"time for the daemon to end a half-open, garbage or slow peer, up to {MAX_FOUND_WITHIN_SECONDS}; default 60"
+    )
     seconds("--found-within-seconds", 60.0, found)
 
 
@@ -192,6 +195,7 @@ def _add_credentials(command: argparse.ArgumentParser) -> None:
     option("--api-key", str, "KEY", f"API key of audiohook2 calls; default: ${API_KEY_VARIABLE}, else one of our own")
     option("--secret-file", Path, "FILE", "file (mode 600) with the client secret, base64: requests are signed with it")
     option("--organization", str, "UUID", "organization that the API key belongs to")
+    command.add_argument("--ca-file", metavar="FILE", help="trust this authority's certificate instead of the system's")
     option("--shared-secret-file", Path, "FILE", "file (mode 600) with the shared secret of context calls")
 
 

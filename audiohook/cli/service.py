@@ -8,35 +8,46 @@ import json
 import logging
 import os
 import platform
-import socket
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
+from audiohook.cli.belongings import Belongings, open_belongings
+from audiohook.cli.fitting import configured_geometry
+from audiohook.cli.inheritance import Inheritance
+from audiohook.cli.reloading import Successor
+from audiohook.cli.unit import Unit
 from audiohook.codec.opus import libopus_version
 from audiohook.codec.opus_library import opus_library_path
-from audiohook.config import Config, hub_path, resolve_principals, worker_count
-from audiohook.control.hub_socket import open_hub, remove_hub
+from audiohook.config import Config, resolve_principals, worker_count
 from audiohook.control.roles import ROLES
-from audiohook.errors import BootError
+from audiohook.errors import BootError, ConfigError
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena, MemoryFiles
 from audiohook.memory.locks import SlotLocks
 from audiohook.memory.pool import SlotPool
 from audiohook.net.descriptors import check_descriptors, raise_descriptor_limit
-from audiohook.net.listener import bound_address, open_listeners
+from audiohook.net.journal import note_row
+from audiohook.net.listener import bound_address
 from audiohook.net.seat import WorkerSeat
 from audiohook.net.stacks import dump_stacks_when_asked
+from audiohook.net.systemd import Notifier
+from audiohook.net.tls_pair import TlsPair
+from audiohook.supervisor.adoption import take_over
 from audiohook.supervisor.arbiter import Arbiter
+from audiohook.supervisor.certificate_watch import CertificateWatch, certificate_watch
 from audiohook.supervisor.chores import Chores
-from audiohook.supervisor.hooks import DeskCommand, Hooks
-from audiohook.supervisor.state import Plan
+from audiohook.supervisor.crossing import Resumption
+from audiohook.supervisor.handover import Handover
+from audiohook.supervisor.hooks import DeskCommand, Hooks, Reloading
+from audiohook.supervisor.orders import Reloaded, ReloadFailed
+from audiohook.supervisor.plan import Plan
 from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import seconds_ns
 from audiohook.worker.process import run_worker
 
 log = logging.getLogger("audiohook")
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 OLDEST_KERNEL = (5, 16)
 
 
@@ -51,63 +62,125 @@ def check_platform() -> None:
         raise BootError(f"x86-64 is needed (the shared memory relies on its order of stores), not {platform.machine()}")
 
 
-def serve(config: Config) -> int:
-    """Run the daemon in this process until it is told to stop; return the exit code. Raises BootError."""
+def check_start(config: Config) -> None:
+    """Look at what a start needs and a configuration cannot say: platform, descriptors, decoder. Raises BootError."""
     check_platform()
-    dump_stacks_when_asked()
     # Here and not at the first call: it may be missing, and looking for it runs other programs while calls wait.
     log.info("decoder: %s from %s", libopus_version(), opus_library_path())
-    workers = worker_count(config)
-    rows = workers * (config.server.max_generations + 1)
-    sizes = layout.geometry(config.memory.streams, rows, config.memory.ring_seconds, config.memory.events_per_worker)
     check_descriptors(config.memory.streams, len(config.server.listen), raise_descriptor_limit())
-    listeners = open_listeners(config.server.listen, config.server.backlog)
-    path = hub_path(config, os.environ)
-    hub = open_hub(path)
-    inode = os.stat(path).st_ino
+
+
+def serve(config: Config, arguments: list[str]) -> int:
+    """Run the daemon in this process until it is told to stop; return the exit code. Raises BootError.
+
+    `arguments` are those of its command line: a reload reads them again.
+    """
+    check_start(config)
+    rows = worker_count(config) * (config.server.max_generations + 1)
+    sizes = configured_geometry(config, rows)
+    notifier = Notifier.of(os.environ)
+    belongings = open_belongings(config, sizes, Inheritance.of(os.environ, notifier))
+    log.info(
+        "shared memory allocated megabytes=%d streams=%d ring_seconds=%.1f rows=%d",
+        sizes.arena_bytes // 1_000_000,
+        sizes.slots,
+        sizes.ring_bytes / (2 * layout.RING_RATE_HZ),
+        sizes.rows,
+    )
+    return run_service(config, arguments, belongings)
+
+
+def run_service(
+    config: Config,
+    arguments: list[str],
+    belongings: Belongings,
+    handover: Handover | None = None,
+    taken_over: Callable[[], None] = lambda: None,
+) -> int:
+    """Run the service with what it owns, from the beginning or where another image of this process stopped."""
+    dump_stacks_when_asked()
+    files = belongings.files
+    arena = Arena(files.arena, writable=True)
+    orphans = take_over(arena, files.locks) if handover is None else []
+    generation = 1 + max((found.orphan.generation for found in orphans), default=-1)
+    chores = Chores(
+        arena,
+        SlotPool(arena, SlotLocks(files.locks)),
+        keep_ended_ns=seconds_ns(config.memory.keep_ended_seconds),
+        hold_ns=seconds_ns(config.context.hold_ttl_seconds),
+        generation=generation if handover is None else handover.lot.state.reload.back_to[0],
+    )
+    if handover is None:
+        chores.bury({found.orphan.row for found in orphans})
+    unit = Unit(Notifier.of(os.environ), os.environ, belongings, chores.words)
+    from_snapshot = handover is not None and bool(handover.image)
+    in_charge = handover is None
+
+    def take_charge() -> None:
+        nonlocal in_charge
+        in_charge = True
+        taken_over()
+
+    plan = _plan(config, files, generation)
+    resumption = None
+    if handover is not None:
+        chores.set_state(layout.SERVING, layout.ROW_ACCEPTING)
+        unit.resumed()
+        resumption = Resumption(handover.lot, plan, handover.fault, take_charge)
+
+    pair = _tls_pair(config)
+    watch = certificate_watch(config, pair, belongings.sockets, chores.row, chores.tell)
+
+    def worker_main(seat: WorkerSeat) -> int:
+        note_row(seat.row)
+        unit.forked()
+        belongings.forked(from_snapshot)
+        if watch is not None:
+            watch.let_go()
+        return run_worker(seat, files, config, pair, unit.keeps_queue)
+
+    successor = Successor(config, arguments, belongings, handover)
+    reloading = unit.announcing(Reloading(successor.trial, successor.trial_started, successor.cross))
+    switchboard = Switchboard(chores.whereabouts, chores.parking.command, chores.commands_refused)
+    arbiter = Arbiter(
+        plan,
+        belongings.sockets,
+        worker_main,
+        unit.watched(_hooks(chores, belongings, watch)),
+        switchboard,
+        _desk(config, belongings, from_snapshot),
+        seconds_ns(config.server.hang_seconds),
+        reloading,
+        resumption,
+        orphans,
+    )
     try:
-        files = MemoryFiles(sizes)
-        log.info(
-            "shared memory allocated megabytes=%d streams=%d ring_seconds=%.1f rows=%d",
-            sizes.arena_bytes // 1_000_000,
-            sizes.slots,
-            sizes.ring_bytes / (2 * layout.RING_RATE_HZ),
-            sizes.rows,
-        )
-        arena = Arena(files.arena, writable=True)
-        chores = Chores(
-            arena,
-            SlotPool(arena, SlotLocks(files.locks)),
-            keep_ended_ns=seconds_ns(config.memory.keep_ended_seconds),
-            hold_ns=seconds_ns(config.context.hold_ttl_seconds),
-        )
-        plan = Plan(
-            workers=workers,
-            rows=rows,
-            desk=True,
-            boot_ns=seconds_ns(config.server.boot_seconds),
-            drain_ns=seconds_ns(config.server.drain_seconds),
-        )
-
-        def worker_main(seat: WorkerSeat) -> int:
-            # Inherited and not ours: with orphans holding it, the hub would take connections that nobody serves.
-            hub.close()
-            os.close(files.read_only)
-            return run_worker(seat, files, config)
-
-        switchboard = Switchboard(chores.whereabouts, chores.parking.command, chores.commands_refused)
-        hooks = _hooks(chores, listeners, path)
-        hang_ns = seconds_ns(config.server.hang_seconds)
-        code = Arbiter(plan, listeners, worker_main, hooks, switchboard, _desk(config, files, hub), hang_ns).run()
-        chores.parking.end_all()  # a call that was lost while the others were drained
-        chores.set_state(layout.STOPPED, layout.ROW_FREE)
-        chores.tell("service_stopped")
-        return code
+        code = arbiter.run()
     finally:
-        remove_hub(hub, path, inode)
+        if in_charge:
+            belongings.give_up()
+    chores.parking.end_all()  # a call that was lost while the others were drained
+    chores.set_state(layout.STOPPED, layout.ROW_FREE)
+    chores.tell("service_stopped")
+    unit.finished()
+    return code
 
 
-def _desk(config: Config, files: MemoryFiles, hub: socket.socket) -> DeskCommand:
+def _plan(config: Config, files: MemoryFiles, generation: int) -> Plan:
+    workers, rows = worker_count(config), files.geometry.rows
+    return Plan(
+        workers=workers,
+        rows=rows,
+        desk=True,
+        boot_ns=seconds_ns(config.server.boot_seconds),
+        drain_ns=seconds_ns(config.server.drain_seconds),
+        generation=generation,
+        max_draining=config.server.max_generations,
+        generation_ns=seconds_ns(config.server.generation_deadline_seconds),
+    )
+
+
+def _desk(config: Config, belongings: Belongings, from_snapshot: bool) -> DeskCommand:
     roles = {role: resolve_principals(getattr(config.hub, role), key=f"hub.{role}") for role in ROLES}
     settings = {
         "roles": {
@@ -116,17 +189,37 @@ def _desk(config: Config, files: MemoryFiles, hub: socket.socket) -> DeskCommand
         "max_clients": config.hub.max_clients,
         "max_watched": config.hub.max_watched,
         "log_level": config.log.level.upper(),
-        "log_format": LOG_FORMAT,
     }
+    files, image = belongings.files, belongings.image
+    fds = {"arena": files.read_only, "watch": files.watch, "hub": belongings.hub.fileno()}
     # -P: the working directory is no place to import from.
-    argv = (sys.executable, "-P", "-m", "audiohook.control.desk", json.dumps(settings))
-    return DeskCommand(argv, {"arena": files.read_only, "watch": files.watch, "hub": hub.fileno()})
+    argv: tuple[str, ...] = (sys.executable, "-P", "-m", "audiohook.control.desk", json.dumps(settings))
+    if from_snapshot:
+        argv = (sys.executable, "-P", "-c", _DESK_FROM_SNAPSHOT, json.dumps(settings), image.path)
+        fds["image"] = image.snapshot_fd
+    return DeskCommand(argv, fds)
 
 
-def _hooks(chores: Chores, listeners: tuple[socket.socket, ...], path: str) -> Hooks:
+_DESK_FROM_SNAPSHOT = """
+import sys
+sys.path.insert(0, sys.argv.pop())
+from audiohook.control.desk import main
+sys.exit(main())
+"""
+
+
+def _tls_pair(config: Config) -> TlsPair | None:
+    """Return certificate and key, which were good when the configuration was read. Raises BootError."""
+    try:
+        return TlsPair(config.tls) if config.tls.certificate_file else None
+    except ConfigError as error:
+        raise BootError(str(error)) from None
+
+
+def _hooks(chores: Chores, belongings: Belongings, watch: CertificateWatch | None) -> Hooks:
     def write_log(level: str, text: str, fields: Mapping[str, object]) -> None:
         shown = "".join(f" {name}={value}" for name, value in fields.items())
-        log.log(logging.getLevelName(level.upper()), "%s%s", text, shown)
+        log.log(logging.getLevelName(level.upper()), "%s%s", text, shown, extra={"fields": fields})
 
     def on_dead(row: int) -> None:
         aborted = chores.worker_died(row)
@@ -136,13 +229,28 @@ def _hooks(chores: Chores, listeners: tuple[socket.socket, ...], path: str) -> H
     def on_ready() -> None:
         chores.set_state(layout.SERVING, layout.ROW_ACCEPTING)
         chores.tell("service_ready")
-        where = ",".join(bound_address(listener) for listener in listeners)
-        log.info("READY listen=%s hub=%s pid=%d", where, path, os.getpid())
+        log.info("READY listen=%s hub=%s pid=%d", where(), belongings.hub_path, os.getpid())
+
+    def where() -> str:
+        return ",".join(bound_address(listener) for listener in belongings.sockets)
+
+    def on_reload(ended: Reloaded | ReloadFailed) -> None:
+        belongings.settle()
+        if isinstance(ended, Reloaded):
+            log.info("generation %d takes new calls listen=%s", ended.generation, where())
+        chores.reloaded(ended)
 
     def on_stopping() -> None:
         chores.set_state(layout.DRAINING, layout.ROW_DRAINING)
         chores.tell("service_stopping")
         chores.parking.end_all()
+        if watch is not None:
+            watch.stop()
+
+    def on_tick() -> None:
+        chores.tick()
+        if watch is not None:
+            watch.look(time.monotonic_ns())
 
     return Hooks(
         log=write_log,
@@ -151,7 +259,8 @@ def _hooks(chores: Chores, listeners: tuple[socket.socket, ...], path: str) -> H
         on_stopping=on_stopping,
         on_hung=chores.hung,
         on_scaled=chores.scaled,
-        on_tick=chores.tick,
+        on_reload=on_reload,
+        on_tick=on_tick,
         heartbeats=lambda: chores.words("heartbeat_ns"),
         loads=lambda: chores.words("live"),
     )

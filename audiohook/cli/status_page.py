@@ -1,7 +1,8 @@
-"""`audiohookctl status` for people: lines of text out of the values that `--json` prints. Pure."""
+"""`audiohookctl status` for people: lines of text out of the values that `--json` prints."""
 
 from typing import Any
 
+from audiohook.cli.status_tls import render_tls
 from audiohook.errors import REFUSALS
 
 LOSSES = ("concealed_packets", "empty_messages", "shed_messages", "worker_died", "hung", "no_audio", "degraded")
@@ -17,10 +18,12 @@ def render_status(status: dict[str, Any]) -> str:
         f"audiohookd {status['state']}, supervisor {status['supervisor_pid']}, up {up}, hub {status['hub']}",
         f"memory {megabytes:.0f} MB: {status['slots']} slots of {status['ring_seconds']:.1f} s; "
         + ", ".join(f"{count} {name.lower()}" for name, count in status["slots_by_state"].items()),
+        *_generations(status["generations"]),
         "",
         *_rows(status["rows"]),
         "",
         *_sums(status["rows"]),
+        *render_tls(status["tls"]),
         "",
         *_streams(status["streams"]),
     ]
@@ -30,6 +33,14 @@ def render_status(status: dict[str, Any]) -> str:
 def duration(seconds: int) -> str:
     hours, rest = divmod(seconds, 3600)
     return f"{hours} h {rest // 60:02} min" if hours else f"{rest // 60} min {rest % 60:02} s"
+
+
+def _generations(generations: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"generation {one['generation']} {'takes new calls' if one['current'] else 'keeps its calls to their end'}: "
+        f"{one['workers']} workers, {one['calls']} calls"
+        for one in generations
+    ]
 
 
 def _rows(rows: list[dict[str, Any]]) -> list[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from audiohook.config.rendering import render
     from audiohook.config.schema import Config, Context, ContextPath, Hub, Log, Memory, Server
     from audiohook.config.schema_admission import Admission, Http
+    from audiohook.config.schema_tls import Tls
 
 __all__ = [
     "Admission",
@@ -32,6 +33,7 @@ __all__ = [
     "Memory",
     "Principals",
     "Server",
+    "Tls",
     "default_hub_path",
     "default_path",
     "hub_path",
@@ -63,6 +65,7 @@ _HOMES = {
     "Memory": "schema",
     "Server": "schema",
     "KeysFile": "keys",
+    "Tls": "schema_tls",
 }
 
 

@@ -18,9 +18,7 @@ a secret or any other word of the file, since errors end up in logs; a file that
 valid.
 """
 
-import os
 import re
-import stat
 import tomllib
 import uuid
 from base64 import b64decode
@@ -28,9 +26,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from audiohook.auth.api_keys import ApiKey, Keyring
+from audiohook.config.private_file import Stamp, read_file, stamp_of, unusable
 from audiohook.errors import ConfigError
 
-MAX_FILE_BYTES = 1 << 20
+KIND = "TOML file with keys"
 
 SHORTEST_SHARED_SECRET = 16
 
@@ -49,9 +48,6 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 _OPTIONAL = ("note",)
 
 _ERROR_LINE = re.compile(r"\(at line ([0-9]+), column [0-9]+\)\Z")
-
-Stamp = tuple[int, int, int, int, int]
-"""What changes when a file is replaced, written to, or given another mode."""
 
 
 def load_keys(path: str) -> Keyring:
@@ -78,7 +74,7 @@ class KeysFile:
         A file that cannot be used leaves `keyring` as it was and sets `error`, which is to be logged as an error: once
         for each different one, hence the return value. Never raises.
         """
-        stamp = _stamp_of(self.path)
+        stamp = stamp_of(self.path)
         if stamp is not None and stamp == self._stamp:
             return False
         # None, so that a file that cannot even be read is tried again at the next look: it may come back unchanged.
@@ -99,49 +95,8 @@ class KeysFile:
 # The file
 
 
-def _stamp(status: os.stat_result) -> Stamp:
-    # ctime too: `cp -p` and `touch -d` keep the other time, and a mode is mended without either.
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode)
-
-
-def _stamp_of(path: str) -> Stamp | None:
-    """Return the stamp, or None if there is no such file."""
-    try:
-        return _stamp(os.stat(path))
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return None
-
-
 def _read(path: str) -> tuple[bytes, Stamp]:
-    try:
-        # Not blocking: opening a FIFO would wait for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _unusable(path, f"cannot be read ({reason}); name a file that the daemon's user can read") from None
-    try:
-        return _read_open(path, descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_open(path: str, descriptor: int) -> tuple[bytes, Stamp]:
-    # The state of the open file, not of the path: what is checked is what is read. The stamp comes before the content,
-    # so that a change between the two is seen by the next look.
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise _unusable(path, "not a regular file; name a TOML file")
-    if status.st_mode & 0o077:
-        mode = stat.S_IMODE(status.st_mode)
-        raise _unusable(path, f"others than its owner have access (mode {mode:04o}); run: chmod 600 {path}")
-    try:
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _unusable(path, f"cannot be read ({error.strerror})") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise _unusable(path, f"larger than {MAX_FILE_BYTES} bytes; name a file with keys")
-    return content, _stamp(status)
+    return read_file(path, KIND, private=True)
 
 
 def _tables(path: str, content: bytes) -> Mapping[str, Any]:
@@ -150,13 +105,13 @@ def _tables(path: str, content: bytes) -> Mapping[str, Any]:
         text = content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _unusable(path, f"line {line}: not UTF-8; save the file as UTF-8") from None
+        raise unusable(path, f"line {line}: not UTF-8; save the file as UTF-8") from None
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         match = _ERROR_LINE.search(str(error))
         where = f"line {match[1]}: " if match else ""
-        raise _unusable(path, f"{where}not TOML; correct it (the line is not shown: it may hold a key)") from None
+        raise unusable(path, f"{where}not TOML; correct it (the line is not shown: it may hold a key)") from None
 
 
 # Its entries
@@ -165,9 +120,9 @@ def _tables(path: str, content: bytes) -> Mapping[str, Any]:
 def _keyring(path: str, content: bytes) -> Keyring:
     tables = _tables(path, content)
     if not tables:
-        raise _unusable(path, "no [[key]] and no [[shared_secret]]; write `key = []` if nobody is to be let in")
+        raise unusable(path, "no [[key]] and no [[shared_secret]]; write `key = []` if nobody is to be let in")
     if not _FIELDS.keys() >= tables.keys():
-        raise _unusable(path, "something besides [[key]] and [[shared_secret]]; take it out")
+        raise unusable(path, "something besides [[key]] and [[shared_secret]]; take it out")
     keys = [_api_key(path, place, entry) for place, entry in _entries(path, "key", tables)]
     _check_unique(path, "key", "api_key", (key.api_key for key in keys))
     shared = [_shared_secret(path, place, entry) for place, entry in _entries(path, "shared_secret", tables)]
@@ -229,7 +184,3 @@ def _check_unique(path: str, table: str, name: str, values: Iterable[str]) -> No
 
 def _refused(path: str, key: str, remedy: str) -> ConfigError:
     return ConfigError(path, key, HIDDEN, remedy)
-
-
-def _unusable(path: str, remedy: str) -> ConfigError:
-    return ConfigError(path, "", None, remedy)

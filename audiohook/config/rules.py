@@ -20,6 +20,10 @@ _FIXED = re.compile(r"fixed:([1-9][0-9]{0,3})")
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _URL_PATH = re.compile(r'/[!"$->@-~]*')  # visible ASCII but ? and #
 
+_PROBE_URL = re.compile(
+    r"(?:wss|https)://(?P<host>\[[^\[\]/]+\]|[^/?#@:\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?:/[!-\"$-~]*)?"
+)
+
 
 def check_framing(file: str, key: str, framing: str) -> None:
     """Refuse what is none of "message", "self_delimited" and "fixed:N"."""
@@ -80,11 +84,30 @@ def _check_header_name(file: str, key: str, name: str) -> None:
         raise refused(file, key, name, 'not a header name in lower case; write one such as "x-audiohook-secret"')
 
 
+def _check_probe_url(file: str, key: str, url: str) -> None:
+    if url and (_PROBE_URL.fullmatch(url) is None or parse_address(_authority(url)) is None):
+        raise refused(file, key, url, "not where TLS is spoken; write one such as wss://audio.example.com/")
+
+
+def _authority(url: str) -> str:
+    """Return host and port of a URL of the syntax above; 443 where it names none (RFC 6455 section 3)."""
+    match = _PROBE_URL.fullmatch(url)
+    assert match is not None
+    return f"{match['host']}:{match['port'] or 443}"
+
+
+def probe_address(url: str) -> tuple[str, int]:
+    """Return host and port of a tls.probe_url that has been checked. The host as it is written: a name to be shown."""
+    host, _, port = _authority(url).rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 VALUE_RULES: Mapping[str, Callable[[str, str, Any], None]] = {
     "server.listen": _check_listen,
     "server.allow": _check_networks,
     "server.trusted_proxies": _check_networks,
     "auth.secret_header": _check_header_name,
+    "tls.probe_url": _check_probe_url,
     "context.framing": check_framing,
     "hub.path": _check_hub_path,
     "hub.read": _check_principals,
@@ -100,10 +123,25 @@ def check_combinations(config: Config, origins: Mapping[str, str]) -> None:
     """
     _check_worker_rows(config, origins)
     _check_listeners(config, origins.get("server.listen", "defaults"))
+    _check_tls(config, origins)
     if config.server.proxy_protocol and not config.server.trusted_proxies:
         file = origins.get("server.proxy_protocol", "defaults")
         remedy = "needs server.trusted_proxies: only their PROXY headers are believed"
         raise refused(file, "server.proxy_protocol", True, remedy)
+
+
+def _check_tls(config: Config, origins: Mapping[str, str]) -> None:
+    tls = config.tls
+    for name, needed in (
+        ("certificate_file", "key_file"),
+        ("key_file", "certificate_file"),
+        ("client_ca_file", "certificate_file"),
+        ("require_client_certificate", "client_ca_file"),
+    ):
+        value = getattr(tls, name)
+        if value and not getattr(tls, needed):
+            file = origins.get(f"tls.{name}", "defaults")
+            raise refused(file, f"tls.{name}", value, f"is nothing without tls.{needed}; set both")
 
 
 def _check_worker_rows(config: Config, origins: Mapping[str, str]) -> None:
@@ -132,11 +170,14 @@ def _check_listeners(config: Config, file: str) -> None:
         first = places.setdefault((address.host, address.port), index)
         if first != index:
             raise refused(file, key, text, f"the same address as server.listen[{first}]; name each once")
-        guarded = config.server.trusted_proxies and (config.auth.keys_file or config.server.allow)
+        encrypted = config.tls.certificate_file or config.server.trusted_proxies
+        closed = config.auth.keys_file or config.server.allow or config.tls.require_client_certificate
+        guarded = encrypted and closed
         if not address.loopback and not guarded and not config.server.allow_anonymous:
             remedy = (
-                "not a loopback address, so a proxy that ends TLS (server.trusted_proxies) and somebody to say who may "
-                "call (auth.keys_file or server.allow) are needed; set them, listen on 127.0.0.1, [::1] or localhost, "
-                "or set server.allow_anonymous = true to let anybody who reaches this address place calls"
+                "not a loopback address, so TLS (tls.certificate_file, or a proxy that ends it: "
+                "server.trusted_proxies) and somebody to say who may call (auth.keys_file, server.allow or "
+                "tls.require_client_certificate) are needed; set them, listen on 127.0.0.1, [::1] or localhost, or set "
+                "server.allow_anonymous = true to let anybody who reaches this address place calls"
             )
             raise refused(file, key, text, remedy)

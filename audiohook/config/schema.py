@@ -13,6 +13,7 @@ import msgspec
 from audiohook.config.meta import meta
 from audiohook.config.schema_admission import Admission, Http
 from audiohook.config.schema_peers import AudioHook2, Auth
+from audiohook.config.schema_tls import Tls
 
 WORKER_ROWS = 120
 """Rows of the worker table, generations included (memory.md, "Arena")."""
@@ -125,17 +126,22 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         meta(
             "generations",
-            "Generations of workers that may be alive at once; the worker table keeps room for one more, see workers.",
+            "Generations that may keep their calls after reloads; of more than these, the oldest ends its calls.",
             1,
             WORKER_ROWS - 1,
         ),
     ] = 3
+    generation_deadline_seconds: Annotated[
+        float,
+        meta("seconds", "How long a generation may keep its calls after a reload; then they are ended.", 0, 7 * _DAY_S),
+    ] = 14_400.0
     allow_anonymous: Annotated[
         bool,
         meta(
             "none",
-            "Whether addresses beyond loopback may be listened on without trusted_proxies (which end TLS) and without "
-            "auth.keys_file or server.allow: true lets anybody who reaches the port place calls, in the clear.",
+            "Whether addresses beyond loopback may be listened on without TLS (tls.certificate_file, or "
+            "trusted_proxies that end it) or without auth.keys_file, server.allow or tls.require_client_certificate: "
+            "true lets anybody who reaches the port place calls, and in the clear where there is no TLS.",
         ),
     ] = False
     allow: Annotated[
@@ -150,7 +156,8 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         list[str],
         msgspec.Meta(
             max_length=256,
-            description="Networks of proxies, which end TLS, and whose X-Forwarded-For and PROXY headers are believed.",
+            description="Networks of proxies, which end TLS unless [tls] does, and whose X-Forwarded-For and PROXY "
+            "headers are believed.",
             extra={"unit": "none"},
         ),
     ] = []
@@ -158,8 +165,8 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         meta(
             "none",
-            "Whether connections from trusted_proxies begin with a PROXY protocol v2 header; one that does not is "
-            "dropped.",
+            "Whether connections from trusted_proxies begin with a PROXY protocol v2 header, before TLS; one that does "
+            "not is dropped.",
         ),
     ] = False
 
@@ -375,6 +382,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration. Without arguments it is the embedded defaults."""
 
     server: Server = msgspec.field(default_factory=Server)
+    tls: Tls = msgspec.field(default_factory=Tls)
     memory: Memory = msgspec.field(default_factory=Memory)
     http: Http = msgspec.field(default_factory=Http)
     admission: Admission = msgspec.field(default_factory=Admission)

@@ -23,7 +23,7 @@ _COMMAND, _REPLY = 1, 2
 _COMMAND_RECORD = struct.Struct("<BBBxIQQqII")
 """version, kind, verb, slot, ticket, epoch, argument, uid, pid."""
 
-TEXT_BYTES = 200
+TEXT_BYTES = 440
 _REPLY_RECORD = struct.Struct(f"<BBBxIQq{TEXT_BYTES}s")
 """version, kind, status, 0, ticket, value, text padded with NUL."""
 
@@ -55,8 +55,13 @@ class Verb(IntEnum):
     SCALE = 11
     """For the supervisor itself: have `argument` workers; the reply's `value` is how many there are to be."""
 
+    RELOAD = 12
+    """For the supervisor itself: load code and configuration anew; the reply's `value` is the attempt's number."""
+    OUTCOME = 13
+    """What became of the reload `argument`: `value` is the generation that it brought, 0 while it is under way."""
 
-SERVICE_VERBS = frozenset({Verb.SCALE})
+
+SERVICE_VERBS = frozenset({Verb.SCALE, Verb.RELOAD, Verb.OUTCOME})
 """Verbs that are for no stream: slot and epoch are 0, and the supervisor answers."""
 
 

@@ -32,6 +32,7 @@ from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.watch import map_watch
 from audiohook.net.hygiene import inherited_fds
+from audiohook.net.journal import begin_logging
 from audiohook.net.log_limit import LogLimit
 from audiohook.net.seat import report_beat, report_ready
 from audiohook.net.signals import SignalInbox
@@ -270,7 +271,7 @@ def _reply(client: Client, message: dict[str, Any], *fds: int) -> bool:
 def main() -> int:
     """Be the desk. Settings come as JSON in argv, descriptors as the supervisor announces them."""
     settings = json.loads(sys.argv[1])
-    logging.basicConfig(level=settings["log_level"], format=settings["log_format"], stream=sys.stderr)
+    begin_logging(settings["log_level"])
     dump_stacks_when_asked()
     fds = inherited_fds(os.environ)
     os.set_blocking(fds["report"], False)

@@ -23,6 +23,10 @@ FIRST_RETRY_NS = NS_PER_S
 LONGEST_RETRY_NS = 30 * NS_PER_S
 
 
+class _Closed(HubUnavailable):
+    """The desk ended the connection and said nothing."""
+
+
 class DeskClient:
     """One connection, made again when it breaks. Usable from several threads."""
 
@@ -37,8 +41,10 @@ class DeskClient:
     def attach(self) -> int:
         """Return the read-only descriptor of the arena; the caller owns it. Raises HubUnavailable."""
         with self._lock:
-            self._connect(ATTACH_SECONDS)
-            reply, fds = self._ask({"do": "attach"})
+            try:
+                reply, fds = self._ask_to_attach()
+            except _Closed:  # a reload exchanges the desk, and this was the old one's last moment
+                reply, fds = self._ask_to_attach()
             if self._socket is not None:
                 self._socket.settimeout(WATCH_SECONDS)
         if not reply.get("ok") or len(fds) != 1:
@@ -98,6 +104,10 @@ class DeskClient:
             self._socket = None
             self._watched.clear()
 
+    def _ask_to_attach(self) -> tuple[dict[str, Any], list[int]]:
+        self._connect(ATTACH_SECONDS)
+        return self._ask({"do": "attach"})
+
     def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         if self._socket is None:
             raise HubUnavailable(f"{self.path}: not connected")
@@ -109,7 +119,7 @@ class DeskClient:
         reply = protocol.decode(packet)
         if reply is None:
             self._disconnect()
-            raise HubUnavailable(f"{self.path}: the hub closed the connection")
+            raise _Closed(f"{self.path}: the hub closed the connection")
         return reply, list(fds)
 
     def _ask_if_connected(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from audiohook.control import protocol
-from audiohook.control.commands import Command, Reply, Status
+from audiohook.control.commands import Command, Reply, Status, Verb
 from audiohook.control.requests import Order
 from audiohook.units import NEVER_NS, NS_PER_S
 
@@ -25,6 +25,9 @@ MOST_TOLD = 3
 """Streams whose failures are in `error`; `results` has all of them."""
 
 NO_ANSWER = "no_answer"
+_VALUES = {Verb.SCALE: "workers", Verb.RELOAD: "attempt", Verb.OUTCOME: "generation"}
+"""What the value of a reply is called where a command is for the service."""
+
 _WORDS = {Status.OK: "ok", Status.REFUSED: "refused", Status.NOT_AVAILABLE: "not_available", Status.GONE: "gone"}
 
 
@@ -66,7 +69,7 @@ class _Errand:
     def _of_the_service(self, reply: Reply | None) -> dict[str, Any]:
         result = _result(SERVICE, reply)
         if result["status"] == "ok":
-            return {"ok": True, "workers": result["value"], "text": result["text"]}
+            return {"ok": True, _VALUES[self.order.verb]: result["value"], "text": result["text"]}
         return protocol.refusal(result["status"], result["text"])
 
     def _of_streams(self) -> dict[str, Any]:

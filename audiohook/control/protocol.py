@@ -18,6 +18,12 @@ Commands. `stream` is the start of one stream's id, `call` a call's id: every st
     {"do": "scale", "workers": n}                               have n worker processes
         -> {"ok": true, "workers": n, "text": what was done}, or {"ok": false, "slug": .., "error": why not}
 
+    {"do": "reload"}                                            load code and configuration anew
+        -> {"ok": true, "attempt": n}: begun; or {"ok": false, ..}: why not
+    {"do": "outcome", "attempt": n}                             what has become of it
+        -> {"ok": true, "generation": g, "text": ".."}          g takes new calls; 0: under way, and `text` is the step
+           or {"ok": false, ..}: nothing was changed, and why
+
 A command may have a `ticket`, a whole number, that its reply repeats: several may be under way on one connection, and
 each is answered when its streams have answered, attach and watch always at once.
 

@@ -25,8 +25,10 @@ STREAM_VERBS = {
     "event": Verb.EVENT,
 }
 CALL_VERBS = {"hold": Verb.HOLD, "unhold": Verb.UNHOLD, "end": Verb.END}
-SERVICE = {"scale": Verb.SCALE}
+SERVICE = {"scale": Verb.SCALE, "reload": Verb.RELOAD, "outcome": Verb.OUTCOME}
 VERBS = STREAM_VERBS | CALL_VERBS | SERVICE
+
+_SERVICE_FIELDS = {Verb.SCALE: "workers", Verb.RELOAD: "", Verb.OUTCOME: "attempt"}
 
 MOST_SECONDS_BACK = 86_400
 MOST_WORKERS = WORKER_ROWS
@@ -56,16 +58,17 @@ def read_order(request: dict[str, Any]) -> Order | dict[str, Any]:
     """Return what a request whose `do` is one of VERBS orders, or the refusal to answer it with. Never raises."""
     name = request["do"]
     verb = VERBS[name]
-    target = "stream" if name in STREAM_VERBS else "call" if name in CALL_VERBS else "workers"
-    extra = {Verb.MASK: "seconds_back", Verb.EVENT: "entity"}.get(verb)
-    unknown = set(request) - {"do", target, "ticket", extra}
-    if unknown:
-        return _malformed(f"{name} takes {target}{' and ' + extra if extra else ''}, and has other fields here")
+    target = "stream" if name in STREAM_VERBS else "call" if name in CALL_VERBS else _SERVICE_FIELDS[verb]
+    extra = {Verb.MASK: "seconds_back", Verb.EVENT: "entity"}.get(verb, "")
+    fields = [field for field in (target, extra) if field]
+    if set(request) - {"do", "ticket", *fields}:
+        takes = " and ".join(fields) or "nothing"
+        return _malformed(f"{name} takes {takes}, and has other fields here")
     ticket = request.get("ticket")
     if ticket is not None and not (_is_whole(ticket) and 0 <= ticket <= MAX_TICKET):
         return _malformed(f"ticket must be a whole number from 0 to {MAX_TICKET}")
-    if verb is Verb.SCALE:
-        return _with_workers(Order(verb, ticket=ticket), request.get("workers"))
+    if name in SERVICE:
+        return _of_the_service(Order(verb, ticket=ticket), request)
     named = request.get(target)
     if not isinstance(named, str) or not _is_name(target, named):
         return _malformed(f"{target} must be {_NAMES[target]}")
@@ -81,10 +84,15 @@ def lower_ascii(text: str) -> str:
     return text.encode("utf-8", "replace").lower().decode()
 
 
-def _with_workers(order: Order, workers: Any) -> Order | dict[str, Any]:
-    if not _is_whole(workers) or not 1 <= workers <= MOST_WORKERS:
-        return _malformed(f"workers must be a whole number from 1 to {MOST_WORKERS}")
-    return msgspec.structs.replace(order, argument=workers)
+def _of_the_service(order: Order, request: dict[str, Any]) -> Order | dict[str, Any]:
+    field = _SERVICE_FIELDS[order.verb]
+    if not field:
+        return order
+    number: Any = request.get(field)
+    most = MOST_WORKERS if order.verb is Verb.SCALE else MAX_TICKET
+    if not _is_whole(number) or not 1 <= number <= most:
+        return _malformed(f"{field} must be a whole number from 1 to {most}")
+    return msgspec.structs.replace(order, argument=number)
 
 
 def _with_seconds_back(order: Order, seconds: Any) -> Order | dict[str, Any]:

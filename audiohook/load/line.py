@@ -31,8 +31,8 @@ class LineError(LoadError):
 class Line:
     """One connection, open from the construction until the end of the `with` block."""
 
-    def __init__(self, target: Target, ca_file: str | None = None) -> None:
-        """Connect, with TLS if the target says so (trusting `ca_file` instead of the system's authorities)."""
+    def __init__(self, target: Target) -> None:
+        """Connect, with TLS if the target says so."""
         self.ended = ""
         """How it ended: "EOF", the name of an error, or by a close frame; nothing while it has not."""
         self.close: CloseReceived | None = None
@@ -40,7 +40,7 @@ class Line:
         self._target = target
         self._websocket = WebSocket(client=True, max_message_bytes=MAX_MESSAGE_BYTES)
         self._messages: list[Message] = []
-        self._socket = _connected(target, ca_file)
+        self._socket = _connected(target)
 
     def __enter__(self) -> "Line":
         return self
@@ -133,7 +133,7 @@ class Line:
         return data
 
 
-def _connected(target: Target, ca_file: str | None) -> socket.socket:
+def _connected(target: Target) -> socket.socket:
     where = f"{target.host}:{target.port}"
     try:
         plain = socket.create_connection((target.host, target.port), CONNECT_WITHIN_NS / NS_PER_S)
@@ -149,7 +149,7 @@ def _connected(target: Target, ca_file: str | None) -> socket.socket:
     if not target.tls:
         return plain
     try:
-        return ssl.create_default_context(cafile=ca_file).wrap_socket(plain, server_hostname=target.host)
+        return ssl.create_default_context(cafile=target.ca_file).wrap_socket(plain, server_hostname=target.host)
     except ssl.SSLCertVerificationError as error:
         plain.close()
         raise LineError(

@@ -22,10 +22,13 @@ from enum import Enum
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 
 from audiohook.load.dialogue import Dialogue
+from audiohook.load.errors import LoadError, error_name
 from audiohook.load.plan import PlannedCall
 from audiohook.load.reports import CallOutcome, Ending
+from audiohook.load.secured import secured
 from audiohook.load.sent_times import PACKETS
 from audiohook.load.target import Target
+from audiohook.load.waiting import Waiting
 from audiohook.session.audiohook2_client import OPEN_WAIT_NS
 from audiohook.units import NEVER_NS, NS_PER_S
 from audiohook.wire.client import UpgradeAnswer, UpgradeReader, upgrade_request
@@ -36,6 +39,7 @@ OPEN_WITHIN_NS = 15 * NS_PER_S
 
 MAX_MESSAGE_BYTES = 65536
 READ_BYTES = 65536
+SOCKET_TYPE = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
 class State(Enum):
@@ -50,16 +54,6 @@ class State(Enum):
     DONE = "done"
 
 
-class Waiting:
-    """Bytes that the kernel had no room for; `packet` says whether their last byte completes a packet of audio."""
-
-    __slots__ = ("bytes_left", "packet")
-
-    def __init__(self, bytes_left: bytes | memoryview, packet: bool) -> None:
-        self.bytes_left = bytes_left
-        self.packet = packet
-
-
 class PlacedCall:
     """One call of a caller process.
 
@@ -70,8 +64,7 @@ class PlacedCall:
     The calls of `faults/` are of this class and do some things otherwise; what they may rely on has one underscore.
     """
 
-    _send: Callable[[bytes | memoryview], int]
-    """The socket's own, once there is one."""
+    _send: Callable[[bytes | memoryview], int]  # the socket's own, once there is one
 
     def __init__(
         self,
@@ -126,21 +119,23 @@ class PlacedCall:
         """Connect."""
         self._begun_ns = now_ns
         try:
-            self._socket = socket.socket(
-                self._address[0], socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-            )
+            self._socket = socket.socket(self._address[0], SOCKET_TYPE)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            self._finish("connect_failed", _name(error.errno))
+            self._finish("connect_failed", error_name(error.errno))
             return
-        self._send = self._socket.send
+        self._use(self._socket)
         code = self._socket.connect_ex(self._address[1])
         if code not in (0, errno.EINPROGRESS):
-            self._finish("connect_failed", _name(code))
+            self._finish("connect_failed", error_name(code))
             return
         self.state = State.CONNECTING
         self.deadline_ns = now_ns + OPEN_WITHIN_NS
         self._selector.register(self._socket, EVENT_WRITE, self)
+
+    def _use(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._send = connected.send
 
     def send_packet(self, now_ns: int) -> bool:
         """Send the next packet now, if audio is wanted now; return whether it is. Only when OPEN."""
@@ -214,7 +209,9 @@ class PlacedCall:
         assert self._socket is not None
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code != 0:
-            self._finish("connect_failed", _name(code))
+            self._finish("connect_failed", error_name(code))
+            return
+        if self._target.tls and not self._shake_hands(self._socket):
             return
         self.state = State.UPGRADING
         self._selector.modify(self._socket, EVENT_READ, self)
@@ -222,6 +219,18 @@ class PlacedCall:
         key = b64encode(secrets.token_bytes(16)).decode("ascii")
         self._upgrade = UpgradeReader(key)
         self._send_request(upgrade_request(self._target.path, self._target.authority, headers, key))
+
+    def _shake_hands(self, connected: socket.socket) -> bool:
+        """Take the TLS handshake, which belongs to CONNECTING, a step further; return whether it is done."""
+        try:
+            connected = secured(connected, self._target)
+            self._use(connected)
+            awaited = connected.shake_hands()
+        except LoadError as error:
+            self._finish("connect_failed", str(error))
+            return False
+        self._selector.modify(connected, awaited or EVENT_READ, self)
+        return not awaited
 
     def _send_request(self, request: bytes) -> None:
         self._send_control(request)
@@ -250,7 +259,7 @@ class PlacedCall:
         except BlockingIOError:
             return
         except OSError as error:
-            self._vanished(_name(error.errno))
+            self._vanished(error_name(error.errno))
             return
         if data:
             self._receive(data, now_ns)
@@ -343,7 +352,7 @@ class PlacedCall:
             except OSError:
                 data = b""
             if not data:
-                self._vanished(_name(error.errno))
+                self._vanished(error_name(error.errno))
                 return
             self._receive(data, now_ns)
 
@@ -389,8 +398,3 @@ class PlacedCall:
             if self._socket in self._selector.get_map():
                 self._selector.unregister(self._socket)
             self._socket.close()
-
-
-def _name(code: int | None) -> str:
-    """Return the name of an error number, for example ECONNREFUSED: the same words in every language of libc."""
-    return errno.errorcode.get(code or 0, f"errno {code}")

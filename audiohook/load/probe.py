@@ -61,24 +61,22 @@ class Step(msgspec.Struct, frozen=True):
     text: str
 
 
-def run_probe(target: Target, credentials: Credentials, *, keys: bool, ca_file: str | None = None) -> Iterator[Step]:
+def run_probe(target: Target, credentials: Credentials, *, keys: bool) -> Iterator[Step]:
     """Probe `target`; yield what was found, step by step. `keys`: these are a real key's, so wrong ones must not do."""
     if not target.tls:
         yield Step("note", "this is not TLS; Genesys calls wss:// on port 443 only, so probe the public name as well")
     well = True
-    for step in _guarded(_session(target, credentials, ca_file)):
+    for step in _guarded(_session(target, credentials)):
         well = well and step.verdict != "wrong"
         yield step
     if not well or not keys:
         return
-    yield from _guarded(
-        _kept_out(target, msgspec.structs.replace(credentials, api_key=WRONG_KEY), "a wrong key", ca_file)
-    )
+    yield from _guarded(_kept_out(target, msgspec.structs.replace(credentials, api_key=WRONG_KEY), "a wrong key"))
     if credentials.secret:
         forged = msgspec.structs.replace(credentials, secret=WRONG_SECRET)
-        yield from _guarded(_kept_out(target, forged, "a forged signature", ca_file))
+        yield from _guarded(_kept_out(target, forged, "a forged signature"))
         unsigned = msgspec.structs.replace(credentials, secret=b"")
-        yield from _guarded(_kept_out(target, unsigned, "no signature", ca_file))
+        yield from _guarded(_kept_out(target, unsigned, "no signature"))
 
 
 def _guarded(steps: Iterator[Step]) -> Iterator[Step]:
@@ -92,8 +90,8 @@ def _caller(credentials: Credentials) -> Caller:
     return probe(str(uuid.uuid4()), credentials.organization, str(uuid.uuid4()))
 
 
-def _session(target: Target, credentials: Credentials, ca_file: str | None) -> Iterator[Step]:
-    with Line(target, ca_file) as line:
+def _session(target: Target, credentials: Credentials) -> Iterator[Step]:
+    with Line(target) as line:
         tls = f", {line.tls_version}, certificate trusted" if line.tls_version else ""
         yield Step("ok", f"connected to {target.host}:{target.port}{tls}")
         caller = _caller(credentials)
@@ -174,9 +172,9 @@ def _disconnect(client: AudioHook2Client) -> Disconnect | None:
     return next((message for message in client.received if isinstance(message, Disconnect)), None)
 
 
-def _kept_out(target: Target, credentials: Credentials, what: str, ca_file: str | None) -> Iterator[Step]:
+def _kept_out(target: Target, credentials: Credentials, what: str) -> Iterator[Step]:
     """Connect with credentials that must not do."""
-    with Line(target, ca_file) as line:
+    with Line(target) as line:
         caller = _caller(credentials)
         answer = line.upgrade(credentials.signed(target, names_of(caller, credentials.api_key)))
         if answer.status == 401:

@@ -27,13 +27,14 @@ from audiohook.load import speech
 from audiohook.load.caller import Caller
 from audiohook.load.credentials import Credentials
 from audiohook.load.errors import LoadError
-from audiohook.load.faults.planned import FaultWish
+from audiohook.load.faults.planned import SLOW_TLS, FaultWish
 from audiohook.load.faults.planning import with_faults
 from audiohook.load.plan import DIALECTS, Plan, make_plan
 from audiohook.load.processes import Child, fork_child
 from audiohook.load.reports import CallerReport, Finish, ReaderReady, Report, VerifierReport, WatcherReport
 from audiohook.load.result import Result, Tally, was_open
 from audiohook.load.script import MAX_CLIPS, Scripts, encode_scripts
+from audiohook.load.secured import security
 from audiohook.load.sent_times import SentTimes
 from audiohook.load.target import Target, parse_url
 from audiohook.load.verify import verify_streams
@@ -61,7 +62,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What to do. Without `audio`, speech is obtained under `var`; without `hub`, `audiohook.attach()` finds it.
 
     `dialect` is `context`, `audiohook2`, or `mixed`: both in turn. `v2_message_ms` is how much audio a message of
-    `audiohook2` carries. `fault`: what is to go wrong with a share of the calls.
+    `audiohook2` carries. `fault`: what is to go wrong with a share of the calls. `ca_file`: whose certificates are
+    trusted, instead of those of the system.
     """
 
     url: str
@@ -77,6 +79,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Credentials = Credentials()
     fault: FaultWish | None = None
     var: Path = Path("var")
+    ca_file: str | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -104,7 +107,9 @@ class _Run:
     def __init__(self, options: RunOptions, progress: Callable[[Progress], None] | None) -> None:
         self._options = options
         self._progress = progress
-        self._target = parse_url(options.url)
+        self._target = parse_url(options.url, options.ca_file)
+        if self._target.tls:
+            security(options.ca_file)  # now, and not in each caller
         self._plan = self._make_plan()
         self._tally = Tally()
         self._children: list[Child] = []
@@ -123,6 +128,8 @@ class _Run:
             raise LoadError(f"message length = {options.v2_message_ms} ms: wanted 1 to {MAX_MESSAGE_MS}")
         if not options.connects_per_second > 0:
             raise LoadError(f"connects per second = {options.connects_per_second}: wanted more than 0")
+        if options.fault is not None and options.fault.kind == SLOW_TLS and not self._target.tls:
+            raise LoadError(f"fault = {SLOW_TLS}: wanted a wss:// URL")
         plan = make_plan(
             calls=options.calls,
             seconds=options.seconds,

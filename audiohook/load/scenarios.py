@@ -23,7 +23,7 @@ from audiohook.load.judging import judge
 from audiohook.load.line import LineError
 from audiohook.load.scenario import load_scenario
 from audiohook.load.script import MAX_CLIPS, at_8000
-from audiohook.load.target import parse_url
+from audiohook.load.target import Target
 
 SPEECH_SECONDS = 60
 """Longer than any scenario, so that no instant sounds like another."""
@@ -38,10 +38,9 @@ class Played(msgspec.Struct, frozen=True):
 
 
 def play(
-    url: str, files: Sequence[Path], *, hub: str | None, audio: Path | None, credentials: Credentials
+    target: Target, files: Sequence[Path], *, hub: str | None, audio: Path | None, credentials: Credentials
 ) -> Iterator[Played]:
     """Play the scenarios of `files` in turn. LoadError: a file or the audio cannot be used, or there is no hub."""
-    target = parse_url(url)
     loaded = [(file, load_scenario(file)) for file in files]
     voices = _voices(audio or speech.obtain(Path("var")))
     with audiohook.attach(hub) as attached, Commander(find_hub(hub)) as commander:

@@ -11,26 +11,26 @@ DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where the calls go. `host` is without brackets, `authority` is for the Host header, `path` has the query."""
+    """Where the calls go. `host` is without brackets, `authority` is for the Host header, `path` has the query.
+
+    `tls` is whether TLS is spoken, `ca_file` whose certificates are trusted there (None: those of the system).
+    """
 
     host: str
     port: int
     authority: str
     path: str
     tls: bool = False
+    ca_file: str | None = None
 
 
-def parse_url(url: str, *, may_be_tls: bool = False) -> Target:
+def parse_url(url: str, ca_file: str | None = None) -> Target:
     """Return the target of `url`, or raise LoadError with what would be right."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise LoadError(f"{url!r} is not a URL: {error}; wanted ws://host:port/path") from None
-    if parts.scheme == "wss" and not may_be_tls:
-        raise LoadError(
-            "wss:// cannot be spoken by calls: aim at the plain port behind the proxy that ends TLS (ws://host:port/path)"
-        )
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise LoadError(f"{url!r} cannot be called: wanted ws://host:port/path")
     if parts.username is not None or parts.fragment:
@@ -41,4 +41,4 @@ def parse_url(url: str, *, may_be_tls: bool = False) -> Target:
     shown = f"[{host}]" if ":" in host else host
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     authority = shown if port is None else f"{shown}:{port}"
-    return Target(host, port or DEFAULT_PORTS[parts.scheme], authority, path, parts.scheme == "wss")
+    return Target(host, port or DEFAULT_PORTS[parts.scheme], authority, path, parts.scheme == "wss", ca_file)

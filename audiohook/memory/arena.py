@@ -14,8 +14,10 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, fcntl
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +115,19 @@ class MemoryFiles:
         self.read_only = os.open(f"/proc/self/fd/{self.arena}", os.O_RDONLY | os.O_CLOEXEC)
         os.fchmod(self.arena, 0)
         self._write_header()
+
+    @classmethod
+    def taken_on(cls, descriptors: Mapping[str, int]) -> Self:
+        """Return the files that another image of this process has made. Raises BootError if the layout is not ours."""
+        files = cls.__new__(cls)
+        files.arena, files.read_only = descriptors["arena"], descriptors["read_only"]
+        files.locks, files.watch = descriptors["locks"], descriptors["watch"]
+        files.geometry = read_geometry(files.arena)
+        return files
+
+    def descriptors(self) -> dict[str, int]:
+        """Return what `taken_on` wants."""
+        return {"arena": self.arena, "read_only": self.read_only, "locks": self.locks, "watch": self.watch}
 
     def _write_header(self) -> None:
         sizes = self.geometry

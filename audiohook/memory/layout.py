@@ -155,6 +155,13 @@ COUNTERS = (
     "exhausted",
     "overloaded",
     "shed_messages",
+    "tls_handshakes",
+    "tls_failed",
+    "tls_timeout",
+    "tls_reloads",
+    "tls_reload_failed",
+    "tls_probes",
+    "tls_probe_failed",
 )
 """Counters of a row, in order; appended to, never reordered. The slugs of `errors.py` are among them."""
 

@@ -64,15 +64,16 @@ def _write(report_fd: int, line: bytes) -> None:
 class ReportReader:
     """The supervisor's side: bytes in, words out. A word is None for ready, or the text of a failure."""
 
-    def __init__(self) -> None:
-        self._unread = b""
-        self.beats = 0
+    def __init__(self, unread: bytes = b"", beats: int = 0) -> None:
+        self.unread = unread
+        """The beginning of a line."""
+        self.beats = beats
         """How often the process has said that its loop turns."""
 
     def receive_data(self, data: bytes) -> list[str | None]:
         """Return the words that these bytes complete, in order; unknown lines are dropped."""
-        *lines, rest = (self._unread + data).split(b"\n")
-        self._unread = rest[-MAX_UNREAD_BYTES:]
+        *lines, rest = (self.unread + data).split(b"\n")
+        self.unread = rest[-MAX_UNREAD_BYTES:]
         self.beats += lines.count(b"B")
         return [
             None if line == b"R" else line[1:].decode(errors="replace")

@@ -16,25 +16,25 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from audiohook.control.commands import Command as HubCommand
-from audiohook.control.commands import Reply
 from audiohook.net.hygiene import exec_child, fork_child
 from audiohook.net.seat import WorkerSeat
 from audiohook.net.signals import SignalInbox
 from audiohook.net.stacks import STACKS_SIGNAL
-from audiohook.supervisor.children import Child, Children
+from audiohook.supervisor.children import Child, Children, Found
 from audiohook.supervisor.command_lines import CommandLines
+from audiohook.supervisor.crossing import Crossing, Resumption
 from audiohook.supervisor.hangs import HangWatch, Sign
-from audiohook.supervisor.hooks import DeskCommand, Hooks
+from audiohook.supervisor.hooks import DeskCommand, Hooks, Reloading
 from audiohook.supervisor.orders import (
     AnnounceHung,
     AnnounceReady,
     AnnounceStopping,
     ChildExited,
+    Cross,
     DeadlineReached,
     DeskExited,
     DeskForkFailed,
@@ -45,9 +45,12 @@ from audiohook.supervisor.orders import (
     ForkFailed,
     ForkWorker,
     Input,
+    KillTrial,
     Log,
     MarkDead,
-    Scale,
+    OrphanGone,
+    Reloaded,
+    ReloadFailed,
     Scaled,
     ScaleRefused,
     Signal,
@@ -55,14 +58,19 @@ from audiohook.supervisor.orders import (
     SignalName,
     SignalWorker,
     Started,
+    StartTrial,
+    TrialExited,
+    TrialFailed,
+    TrialPassed,
     Urge,
     WorkerReady,
     WorkerReport,
 )
 from audiohook.supervisor.phases import WATCHED
+from audiohook.supervisor.plan import Plan
 from audiohook.supervisor.policy import step
-from audiohook.supervisor.scaling import in_words
-from audiohook.supervisor.state import DESK, Plan, deadline_ns, initial
+from audiohook.supervisor.service_commands import ServiceCommands
+from audiohook.supervisor.state import DESK, TRIAL, deadline_ns, initial
 from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
@@ -100,14 +108,21 @@ class Arbiter:
         switchboard: Switchboard,
         desk: DeskCommand | None = None,
         hang_ns: int = NEVER_NS,
+        reloading: Reloading | None = None,
+        resumption: Resumption | None = None,
+        orphans: Sequence[Found] = (),
     ) -> None:
         """`worker_main` runs in the forked child and returns its exit code; `listeners` stay the caller's.
 
-        Commands for the service as a whole are answered here from now on (`Switchboard.on_service`).
+        Commands for the service as a whole are answered here from now on (`Switchboard.on_service`). With `resumption`
+        the supervisor goes on where another image stopped, by its lot, and without `reloading` it never does. `orphans`
+        are the living workers of a daemon before, and their descriptors are this one's from now on.
         """
         if plan.desk != (desk is not None):
             raise ValueError("the plan has a desk and the arbiter has none, or the other way round")
-        self._state = initial(plan)
+        self._resumption = resumption
+        self._orphans = tuple(orphans)
+        self._state = initial(plan) if resumption is None else resumption.lot.state
         self._listeners = tuple(listeners)
         self._worker_main = worker_main
         self._hooks = hooks
@@ -116,13 +131,16 @@ class Arbiter:
         self._last_tick_fault = ""
         self._ticked_ns = 0
         self._hangs = HangWatch(hang_ns, 2 * TICK_NS)
-        self._scaling: Scaled | ScaleRefused | None = None
-        switchboard.on_service = self._serve_command
+        self._commands = ServiceCommands(self._feed, lambda: self._state, hooks, self._call_hook)
+        switchboard.on_service = self._commands.serve
         self._selector = selectors.EpollSelector()
         self._lines = CommandLines(switchboard, self._selector, self._line_dropped)
         self._children = Children(self._selector, self._lines)
         self._inbox = SignalInbox()
-        self._lifeline_read_fd, self._lifeline_write_fd = os.pipe()
+        lifeline = os.pipe() if resumption is None else resumption.lot.lifeline
+        self._lifeline_read_fd, self._lifeline_write_fd = lifeline
+        self._crossing = Crossing(reloading, self._children, switchboard, self._inbox, lifeline)
+        self._cross_due: Cross | None = None
         self._doers: dict[type, Callable[[Any], Input | None]] = {
             ForkWorker: self._fork_worker,
             ForkDesk: self._fork_desk,
@@ -132,8 +150,13 @@ class Arbiter:
             AnnounceReady: lambda _: self._call_hook(self._hooks.on_ready),
             AnnounceStopping: lambda _: self._call_hook(self._hooks.on_stopping),
             AnnounceHung: lambda command: self._call_hook(lambda: self._hooks.on_hung(command)),
-            Scaled: self._scaled,
-            ScaleRefused: self._scaled,
+            Scaled: self._commands.scaled,
+            ScaleRefused: self._commands.scaled,
+            StartTrial: lambda _: self._crossing.start_trial(self._state),
+            KillTrial: lambda _: self._children.signal(TRIAL, signal.SIGKILL),
+            Cross: self._note_crossing,
+            Reloaded: lambda command: self._call_hook(lambda: self._hooks.on_reload(command)),
+            ReloadFailed: lambda command: self._call_hook(lambda: self._hooks.on_reload(command)),
             Log: lambda command: self._hooks.log(command.level, command.text, command.fields),
             Exit: self._exit,
         }
@@ -147,7 +170,7 @@ class Arbiter:
         self._inbox.install([*SIGNAL_NAMES, *SCALE_SIGNALS, signal.SIGCHLD, signal.SIGUSR1])
         self._selector.register(self._inbox, selectors.EVENT_READ)
         try:
-            self._feed(Started())
+            self._begin()
             next_tick_ns = 0
             while self._exit_code is None:
                 next_tick_ns = self._turn(next_tick_ns)
@@ -158,13 +181,26 @@ class Arbiter:
             os.close(self._lifeline_write_fd)
         return self._exit_code
 
+    def _begin(self) -> None:
+        if self._resumption is None:
+            for found in self._orphans:
+                self._children.adopt(found.orphan.row, found.pid, found.pidfd)
+            self._feed(Started(tuple(found.orphan for found in self._orphans)))
+            return
+        for news in self._crossing.take_on(self._resumption):
+            if isinstance(news, DeskExited | ChildExited):
+                self._hooks.log("error", "a child was reaped by somebody else", {"exited": news})
+            self._feed(news)
+        # A SIGCHLD between the two images may have stood for several deaths.
+        self._reap()
+
     def _turn(self, next_tick_ns: int) -> int:
         wake_ns = min(deadline_ns(self._state), next_tick_ns)
         events = self._selector.select(max(wake_ns - time.monotonic_ns(), 0) / NS_PER_S)
         # The inbox comes last: reaping closes pipes and lines, and their events of this batch must still be theirs.
         for key, _ in events:
             if isinstance(key.data, Child):
-                self._read_report(key.data)
+                self._hear(key.data)
             elif key.data is not None:
                 self._guard_line(key.data.place, partial(self._lines.serve, key.data))
         if any(key.data is None for key, _ in events):
@@ -184,6 +220,13 @@ class Arbiter:
             self._state, commands = step(self._state, waiting.pop(0), time.monotonic_ns())
             outcomes = [self._doers[type(command)](command) for command in commands]
             waiting += [outcome for outcome in outcomes if outcome is not None]
+            if not waiting and self._cross_due is not None:
+                # Last of all: nothing that was ordered is left for the other image to do.
+                crossing, self._cross_due = self._cross_due, None
+                waiting.append(self._crossing.cross(self._state, crossing.fault))
+
+    def _note_crossing(self, command: Cross) -> None:
+        self._cross_due = command
 
     # Processes
 
@@ -226,7 +269,7 @@ class Arbiter:
                 self._feed(Signal(SIGNAL_NAMES[number]))
             if number in SCALE_SIGNALS:
                 name = signal.Signals(number).name
-                self._scale(self._state.wanted + SCALE_SIGNALS[signal.Signals(number)], {"signal": name})
+                self._commands.scale(self._state.wanted + SCALE_SIGNALS[signal.Signals(number)], {"signal": name})
         if signal.SIGCHLD in numbers:
             self._reap()
 
@@ -251,9 +294,17 @@ class Arbiter:
                 self._children.reaped(child)
                 self._guard_line(child.place, partial(self._lines.close, child.place))
                 code = os.waitstatus_to_exitcode(status)
-                self._feed(DeskExited(code) if child.place == DESK else ChildExited(child.place, child.pid, code))
+                self._feed(_exit_input(child, code))
 
     # Reports
+
+    def _hear(self, child: Child) -> None:
+        """A report pipe has something, or an orphan has ended."""
+        if child.pidfd is None:
+            self._read_report(child)
+        else:
+            self._children.reaped(child)
+            self._feed(OrphanGone(child.place, child.pid))
 
     def _read_report(self, child: Child) -> bool:
         """Take in what the child has said; return whether there may be more."""
@@ -275,25 +326,6 @@ class Arbiter:
     def _line_dropped(self, place: int) -> None:
         text = f"{_whose(place)} sent what is no command of its kind: its command line is closed"
         self._hooks.log("error", text, {})
-
-    # Scaling
-
-    def _serve_command(self, command: HubCommand) -> Reply:
-        """Carry out what the hub asks of the service as a whole."""
-        done = self._scale(command.argument, {"uid": command.uid, "pid": command.pid})
-        return command.done(done.after, in_words(done)) if isinstance(done, Scaled) else command.refused(done.text)
-
-    def _scale(self, workers: int, asked: Mapping[str, object]) -> Scaled | ScaleRefused:
-        loads: list[int] = []
-        self._call_hook(lambda: loads.extend(self._hooks.loads()))
-        self._feed(Scale(workers, tuple(loads), asked))
-        assert self._scaling is not None, "the policy answers every Scale"
-        return self._scaling
-
-    def _scaled(self, command: Scaled | ScaleRefused) -> None:
-        self._scaling = command
-        if isinstance(command, Scaled):
-            self._call_hook(lambda: self._hooks.on_scaled(command))
 
     # Moments
 
@@ -327,14 +359,22 @@ class Arbiter:
         return {
             child.place: Sign(child.pid, child.reader.beats if child.place == DESK else heartbeats[child.place])
             for child in self._children
-            if self._state.child(child.place).phase in WATCHED
+            if child.place != TRIAL and self._state.child(child.place).phase in WATCHED
         }
 
     def _exit(self, command: Exit) -> None:
         self._exit_code = command.code
 
 
+def _exit_input(child: Child, code: int) -> Input:
+    if child.place == TRIAL:
+        return TrialExited(code)
+    return DeskExited(code) if child.place == DESK else ChildExited(child.place, child.pid, code)
+
+
 def _report_input(place: int, word: str | None) -> Input:
+    if place == TRIAL:
+        return TrialPassed() if word is None else TrialFailed(word)
     if place == DESK:
         return DeskReady() if word is None else DeskReport(word)
     return WorkerReady(place) if word is None else WorkerReport(place, word)

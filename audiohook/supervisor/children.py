@@ -1,19 +1,23 @@
 """The processes of the supervisor that are not reaped yet, and their report pipes. Knows no policy.
 
-Invariants: only pids that were started here and have not been reaped are signalled, so none can have been reused; what
-is opened for a child is closed with it, also if it could not be started
+Invariants: only pids that were started here and have not been reaped are signalled, or pidfds, so none can have been
+reused; what is opened for a child is closed with it, also if it could not be started
 (tests/process/test_supervisor_children.py counts).
 """
 
 import contextlib
 import os
 import selectors
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from audiohook.errors import BootError
 from audiohook.net.seat import ReportReader
 from audiohook.supervisor.command_lines import CommandLines
+from audiohook.supervisor.handover import KeptChild
+from audiohook.supervisor.orders import Orphan
 
 _READ_BYTES = 4096
 
@@ -26,6 +30,17 @@ class Child:
     pid: int
     report_fd: int | None
     reader: ReportReader = field(default_factory=ReportReader)
+    pidfd: int | None = None
+    """Of an orphan, which is not ours to reap: readable when it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An orphan's process; the descriptor belongs to whoever takes this, and is readable when the process has ended."""
+
+    orphan: Orphan
+    pid: int
+    pidfd: int
 
 
 class Children:
@@ -48,6 +63,19 @@ class Children:
 
         `start(report_fd, command_fd)` forks and returns the pid; the descriptors are the child's ends.
         """
+
+        def with_line(theirs: contextlib.ExitStack, report_fd: int) -> int:
+            command_fd = self._lines.open(place)
+            theirs.callback(os.close, command_fd)
+            return start(report_fd, command_fd)
+
+        return self._start(place, with_line)
+
+    def start_silent(self, place: int, start: Callable[[int], int]) -> str | None:
+        """Start a process that has a report pipe only; the rest as `start`."""
+        return self._start(place, lambda _, report_fd: start(report_fd))
+
+    def _start(self, place: int, start: Callable[[contextlib.ExitStack, int], int]) -> str | None:
         with contextlib.ExitStack() as theirs:
             try:
                 report_read_fd, report_write_fd = os.pipe()
@@ -59,9 +87,7 @@ class Children:
             except OSError as error:
                 return str(error)
             try:
-                command_fd = self._lines.open(place)
-                theirs.callback(os.close, command_fd)
-                child.pid = start(report_write_fd, command_fd)
+                child.pid = start(theirs, report_write_fd)
             except (OSError, BootError) as error:
                 self._close_report(child)
                 self._lines.drop(place)
@@ -69,10 +95,58 @@ class Children:
         self._by_pid[child.pid] = child
         return None
 
+    def kept(self) -> list[KeptChild]:
+        """Return what another image must know of each process to take it on."""
+        return [
+            KeptChild(
+                child.place,
+                child.pid,
+                started_ticks(child.pid),
+                child.report_fd,
+                child.reader.unread.decode("latin-1"),
+                child.reader.beats,
+                self._lines.fd_of(child.place),
+                child.pidfd,
+            )
+            for child in self
+        ]
+
+    def take_on(self, kept: Iterable[KeptChild]) -> list[Child]:
+        """Take on the processes of the image before this one; return those that are not what they were.
+
+        We are their parent all the time, so a pid cannot have become somebody else's, unless somebody has reaped it
+        meanwhile, as a caretaker does (`cli/stage0.py`). These are kept as dead: nobody is ever signalled for them.
+        """
+        strangers = []
+        for one in kept:
+            child = Child(one.place, one.pid, one.report_fd, ReportReader(one.unread.encode("latin-1"), one.beats))
+            if one.pidfd is not None:
+                self.adopt(one.place, one.pid, one.pidfd)
+                continue
+            self._by_pid[child.pid] = child
+            if one.report_fd is not None:
+                self._selector.register(one.report_fd, selectors.EVENT_READ, child)
+            if one.command_fd is not None:
+                self._lines.take_on(one.place, one.command_fd)
+            if started_ticks(child.pid) != one.started_ticks:
+                strangers.append(child)
+        return strangers
+
+    def adopt(self, place: int, pid: int, pidfd: int) -> None:
+        """Take on a process that is not ours to reap. Its pidfd is registered with its Child as data."""
+        child = Child(place, pid, None, pidfd=pidfd)
+        self._by_pid[pid] = child
+        self._selector.register(pidfd, selectors.EVENT_READ, child)
+
     def signal(self, place: int, number: int) -> None:
         for child in self:
-            if child.place == place:
+            if child.place != place:
+                continue
+            if child.pidfd is None:
                 os.kill(child.pid, number)
+            else:
+                with contextlib.suppress(ProcessLookupError):  # it has ended, and that is not read yet
+                    signal.pidfd_send_signal(child.pidfd, number)
 
     def read(self, child: Child) -> list[str | None] | None:
         """Return the words that the child has said since (`net/seat.py`), None if there is nothing more to be read."""
@@ -91,9 +165,20 @@ class Children:
         """The process is gone, and its pid anybody's."""
         del self._by_pid[child.pid]
         self._close_report(child)
+        if child.pidfd is not None:
+            self._selector.unregister(child.pidfd)
+            os.close(child.pidfd)
 
     def _close_report(self, child: Child) -> None:
         if child.report_fd is not None:
             self._selector.unregister(child.report_fd)
             os.close(child.report_fd)
             child.report_fd = None
+
+
+def started_ticks(pid: int) -> int:
+    """Return when a process was started, in clock ticks since the boot (proc(5), field 22); 0 if there is none."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, IndexError):
+        return 0

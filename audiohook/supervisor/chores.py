@@ -16,7 +16,7 @@ from audiohook.memory.event_ring import EventWriter, encode_event
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.row import Row
 from audiohook.memory.syscalls import futex_wake
-from audiohook.supervisor.orders import AnnounceHung, Scaled
+from audiohook.supervisor.orders import AnnounceHung, Reloaded, ReloadFailed, Scaled
 from audiohook.supervisor.parking import Parking
 from audiohook.supervisor.state import DESK
 from audiohook.supervisor.switchboard import Whereabouts
@@ -25,17 +25,19 @@ from audiohook.units import NS_PER_S
 log = logging.getLogger("audiohook")
 
 SILENCE_EVERY_NS = NS_PER_S
+MOST_REASON = 600
+"""Characters of an event's reason: a record has room for 1,016 bytes of JSON in all."""
 
 
 class Chores:
     """The supervisor's row, events and duties in one arena."""
 
-    def __init__(self, arena: Arena, pool: SlotPool, keep_ended_ns: int, hold_ns: int) -> None:
+    def __init__(self, arena: Arena, pool: SlotPool, keep_ended_ns: int, hold_ns: int, generation: int = 0) -> None:
         self._arena = arena
         self._pool = pool
         self._keep_ended_ns = keep_ended_ns
         self.row = Row(arena, arena.geometry.supervisor_row)
-        self.row.take(os.getpid(), 0, layout.ROW_BOOTING)
+        self.row.take(os.getpid(), generation, layout.ROW_BOOTING)
         self._events = EventWriter(arena, arena.geometry.supervisor_row)
         self.parking = Parking(pool, self.row, self.tell, hold_ns)
         self._silenced_ns = 0
@@ -69,6 +71,12 @@ class Chores:
         self.tell("worker_gone", of_row=number, aborted=len(died))
         return len(died)
 
+    def bury(self, living: set[int]) -> None:
+        """Of a daemon before in this memory: mark what belonged to workers that died with it or after it."""
+        for number, state in enumerate(self.words("state")):
+            if number not in living and state not in (layout.ROW_FREE, layout.ROW_DEAD):
+                self.worker_died(number)
+
     def hung(self, hung: AnnounceHung) -> None:
         """Count and tell of a child that is hung. Its streams are ABORTED when it is dead, not before."""
         self.row.count("hung")
@@ -84,6 +92,16 @@ class Chores:
             self.row.count("commands_done")
         rows = {"started": scaled.started, "leaving": scaled.leaving}
         self.tell("scaled", workers=scaled.after, before=scaled.before, **scaled.asked, **rows)
+
+    def reloaded(self, ended: Reloaded | ReloadFailed) -> None:
+        """Tell how a reload ended, and who had wanted it."""
+        if isinstance(ended, Reloaded):
+            if "uid" in ended.asked:  # it came over the hub
+                self.row.count("commands_done")
+            self.row.set("generation", ended.generation)
+            self.tell("reloaded", generation=ended.generation, draining=ended.draining, **ended.asked)
+        else:
+            self.tell("reload_failed", **ended.asked, why=ended.text[:MOST_REASON])
 
     def words(self, name: str) -> list[int]:
         """Return one of `layout.ROW` of every worker's row."""

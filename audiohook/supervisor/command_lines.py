@@ -50,11 +50,20 @@ class CommandLines:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINE_BUFFER_BYTES)
-        line = Line(place, ours.detach())
+        self.take_on(place, ours.detach())
+        return theirs.detach()
+
+    def take_on(self, place: int, fd: int) -> None:
+        """Serve a line that is there already: `fd` is our end, non-blocking."""
+        line = Line(place, fd)
         self._lines[place] = line
         self._selector.register(line.fd, selectors.EVENT_READ, line)
         self._switchboard.join(place)
-        return theirs.detach()
+
+    def fd_of(self, place: int) -> int | None:
+        """Return our end of a child's line; None if it has none any more."""
+        line = self._lines.get(place)
+        return None if line is None else line.fd
 
     def serve(self, line: Line, now_ns: int) -> None:
         """Take in what a child has said, a bounded number of records. A line that is closed by now is skipped."""

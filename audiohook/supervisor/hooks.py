@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
-from audiohook.supervisor.orders import AnnounceHung, Scaled
+from audiohook.supervisor.handover import Lot
+from audiohook.supervisor.orders import AnnounceHung, Reloaded, ReloadFailed, Scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Hooks:
     on_stopping: Callable[[], None]
     on_hung: Callable[[AnnounceHung], None]
     on_scaled: Callable[[Scaled], None]
+    on_reload: Callable[[Reloaded | ReloadFailed], None]
     on_tick: Callable[[], None]
     """About every 100 ms."""
     heartbeats: Callable[[], Sequence[int]]
@@ -35,3 +38,26 @@ class DeskCommand:
 
     argv: tuple[str, ...]
     fds: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCommand:
+    """How the trial process of a reload is run, and the descriptors that it gets by name besides `report`."""
+
+    argv: tuple[str, ...]
+    fds: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reloading:
+    """How this process is tried out and re-executed."""
+
+    trial: Callable[[Lot], TrialCommand]
+    """Prepare a trial process that could take on this lot."""
+    trial_started: Callable[[], None]
+    """It has been started, or could not be: what was opened for it can be closed."""
+    cross: Callable[[Lot, str], NoReturn]
+    """Re-execute this process, signals being blocked: into what is on the disk, or with a fault into the old code.
+
+    Raises OSError or BootError if that cannot be; everything is as it was then.
+    """

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from audiohook.supervisor.plan import Plan
+
 Urge = Literal["drain", "hurry", "kill", "retire", "dump"]
 """drain: refuse new calls, leave when the last one ends. hurry: end every call properly, leave. kill: SIGKILL.
 retire: leave new calls to the other workers, leave when the last one of its own ends. dump: write every thread's stack
@@ -22,8 +24,17 @@ SignalName = Literal["TERM", "INT", "QUIT", "HUP"]
 Level = Literal["debug", "info", "warning", "error"]
 
 
+class Orphan(msgspec.Struct, frozen=True):
+    """A living worker of a daemon that was killed (`supervisor/orphans.py`)."""
+
+    row: int
+    generation: int
+
+
 class Started(msgspec.Struct, frozen=True):
-    """The arbiter stands ready; sent once, first."""
+    """The arbiter stands ready; sent once, first. `orphans` are in their rows."""
+
+    orphans: tuple[Orphan, ...] = ()
 
 
 class WorkerReady(msgspec.Struct, frozen=True):
@@ -45,6 +56,13 @@ class ChildExited(msgspec.Struct, frozen=True):
     row: int
     pid: int
     status: int
+
+
+class OrphanGone(msgspec.Struct, frozen=True):
+    """The orphan of this row has ended; how, its parent knows."""
+
+    row: int
+    pid: int
 
 
 class ForkFailed(msgspec.Struct, frozen=True):
@@ -108,11 +126,51 @@ class DeadlineReached(msgspec.Struct, frozen=True):
     """`now_ns` has reached `policy.deadline_ns()`. Harmless when it has not."""
 
 
+class ReloadAsked(msgspec.Struct, frozen=True):
+    """Code and configuration are to be loaded anew. `asked` says who wants it: uid and pid, or the signal."""
+
+    asked: Mapping[str, str | int] = {}
+
+
+class TrialPassed(msgspec.Struct, frozen=True):
+    """The trial process has found nothing wrong; its exit follows."""
+
+
+class TrialFailed(msgspec.Struct, frozen=True):
+    """The trial process says what is wrong, in one line, or could not be started."""
+
+    message: str
+    started: bool = True
+
+
+class TrialExited(msgspec.Struct, frozen=True):
+    """The trial process was reaped; everything that it had to say was told before."""
+
+    status: int
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """This process has been re-executed. `plan` is by the code and the configuration that run now.
+
+    `fault` is empty if these are the new ones, else why they are the old ones again.
+    """
+
+    plan: Plan
+    fault: str = ""
+
+
+class CrossFailed(msgspec.Struct, frozen=True):
+    """The last `Cross` was not carried out: this process is what it was."""
+
+    message: str
+
+
 Input = (
     Started
     | WorkerReady
     | WorkerReport
     | ChildExited
+    | OrphanGone
     | ForkFailed
     | DeskReady
     | DeskReport
@@ -122,6 +180,12 @@ Input = (
     | Hung
     | Beating
     | Scale
+    | ReloadAsked
+    | TrialPassed
+    | TrialFailed
+    | TrialExited
+    | Resumed
+    | CrossFailed
     | DeadlineReached
 )
 
@@ -188,6 +252,38 @@ class ScaleRefused(msgspec.Struct, frozen=True):
     text: str
 
 
+class StartTrial(msgspec.Struct, frozen=True):
+    """Start the trial process; there is none."""
+
+
+class KillTrial(msgspec.Struct, frozen=True):
+    """SIGKILL to the trial process, if there is one."""
+
+
+class Cross(msgspec.Struct, frozen=True):
+    """Re-execute this process: into what is on the disk, or, with `fault`, back into the old code.
+
+    The last command of its list: what follows it is `Resumed` in another image, or `CrossFailed` in this one.
+    """
+
+    fault: str = ""
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """A reload was carried out: this generation takes the new calls, so many others keep theirs."""
+
+    generation: int
+    draining: int
+    asked: Mapping[str, str | int]
+
+
+class ReloadFailed(msgspec.Struct, frozen=True):
+    """A reload was not carried out, or was taken back: everything is as it was before, and `text` says why."""
+
+    text: str
+    asked: Mapping[str, str | int]
+
+
 class Log(msgspec.Struct, frozen=True):
     """A line for the log: no audio, no numbers of callers, nothing that a peer sent."""
 
@@ -213,6 +309,11 @@ Command = (
     | AnnounceHung
     | Scaled
     | ScaleRefused
+    | StartTrial
+    | KillTrial
+    | Cross
+    | Reloaded
+    | ReloadFailed
     | Log
     | Exit
 )

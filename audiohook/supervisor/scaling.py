@@ -7,6 +7,7 @@ had at once is bounded by the rows that are free.
 
 from audiohook.supervisor.orders import Scale, Scaled
 from audiohook.supervisor.phases import ChildPhase, Phase
+from audiohook.supervisor.reloads import ReloadPhase
 from audiohook.supervisor.state import State
 
 _NOT_SERVING = {Phase.NEW: "is starting", Phase.BOOTING: "is starting"}
@@ -17,10 +18,17 @@ def free_rows(state: State) -> list[int]:
     return [row for row, child in enumerate(state.workers) if child.phase is ChildPhase.ABSENT]
 
 
+def unavailable(state: State) -> str:
+    """Return why a service that does not serve takes no commands."""
+    return f"the service {_NOT_SERVING.get(state.phase, 'is stopping')}"
+
+
 def refusal(state: State, workers: int) -> str | None:
     """Return why so many workers cannot be had now, or None."""
     if state.phase is not Phase.SERVING:
-        return f"the service {_NOT_SERVING.get(state.phase, 'is stopping')}"
+        return unavailable(state)
+    if state.reload.phase is not ReloadPhase.NONE:
+        return "a reload is under way"
     rows = len(state.workers)
     if not 1 <= workers <= rows:
         return f"from 1 to {rows} workers can be had (server.workers times one more than server.max_generations)"

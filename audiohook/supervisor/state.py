@@ -7,10 +7,15 @@ worker, or DESK.
 import msgspec
 
 from audiohook.supervisor.phases import ChildPhase, Phase
+from audiohook.supervisor.plan import Plan
+from audiohook.supervisor.reloads import Reload
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 DESK = -1
 """The desk's place among the children; workers are 0 and up."""
+
+TRIAL = -2
+"""The place of the process that a reload is tried out in. It is no child of the policy's: it has no phases."""
 
 FIRST_BACKOFF_NS = 250 * NS_PER_MS
 LONGEST_BACKOFF_NS = 30 * NS_PER_S
@@ -21,20 +26,6 @@ LONG_LIFE_NS = 60 * NS_PER_S
 """A child that lived at least this long is forgiven: its next restart is immediate again."""
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """What is to be run. `desk` is whether there is one; a drain of 0 ns hurries at once.
-
-    `workers` are started in the first of `rows` rows; the others are there for scaling.
-    """
-
-    workers: int
-    rows: int
-    desk: bool
-    boot_ns: int
-    drain_ns: int
-    generation: int = 0
-
-
 class Child(msgspec.Struct, frozen=True):
     """One worker or the desk. `restarts` counts those since its last long life."""
 
@@ -43,7 +34,13 @@ class Child(msgspec.Struct, frozen=True):
     started_ns: int = 0
     restarts: int = 0
     leaving: bool = False
-    """It is not to be replaced when it ends: scaled away. One that is READY was told to retire."""
+    """It is not to be replaced when it ends: scaled away, or of an old generation. One that is READY was told so."""
+    generation: int = 0
+    ends_ns: int = NEVER_NS
+    """When one that is leaving is to be hurried. The `due_ns` of a READY one, until it was."""
+    hurried: bool = False
+    orphan: bool = False
+    """A worker of a daemon that was killed (`supervisor/orphans.py`). It is leaving, too."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -56,6 +53,7 @@ class State(msgspec.Struct, frozen=True):
     due_ns: int = NEVER_NS
     exit_code: int = 0
     failed: int | None = None
+    reload: Reload = Reload()
 
     def child(self, place: int) -> Child:
         """Return the worker of a row, or the desk. A row that does not exist is for ever ABSENT."""
@@ -85,7 +83,8 @@ def initial(plan: Plan) -> State:
 
 def deadline_ns(state: State) -> int:
     """Return when `DeadlineReached` is due (CLOCK_MONOTONIC), or `NEVER_NS`."""
-    return min(state.due_ns, state.desk.due_ns, min((child.due_ns for child in state.workers), default=NEVER_NS))
+    children = min((child.due_ns for child in state.workers), default=NEVER_NS)
+    return min(state.due_ns, state.reload.due_ns, state.desk.due_ns, children)
 
 
 def backoff_ns(restarts: int) -> int:

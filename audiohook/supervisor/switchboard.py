@@ -17,7 +17,7 @@ say (a desk that replies, a worker that orders about), costs that place its line
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -56,9 +56,10 @@ class Send(msgspec.Struct, frozen=True):
     ticket: int = 0
 
 
-class _Waiting(msgspec.Struct, frozen=True):
-    """A forwarded command: who waits, by which ticket of theirs, for whom, until when."""
+class Waiting(msgspec.Struct, frozen=True):
+    """A forwarded command: who waits, by which ticket of theirs, for whom, until when. `ticket` is ours."""
 
+    ticket: int
     origin: int
     origin_ticket: int
     row: int
@@ -84,7 +85,7 @@ class Switchboard:
         self.on_service: Callable[[Command], Reply] = lambda command: command.not_available("nobody serves this here")
         """Answers commands that are for no stream (SERVICE_VERBS). The arbiter puts itself here."""
         self._places: set[int] = set()
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: dict[int, Waiting] = {}
         self._of_origin: Counter[int] = Counter()
         self._at_worker: Counter[int] = Counter()
         self._last_ticket = 0
@@ -93,6 +94,21 @@ class Switchboard:
     def waiting(self) -> int:
         """How many commands have been forwarded and not been answered yet."""
         return len(self._waiting)
+
+    @property
+    def table(self) -> list[Waiting]:
+        """Every forwarded command that has not been answered yet: what a reload takes along."""
+        return list(self._waiting.values())
+
+    @property
+    def last_ticket(self) -> int:
+        return self._last_ticket
+
+    def take_on(self, table: Iterable[Waiting], last_ticket: int) -> None:
+        """Go on where the switchboard of another image stopped. Its places have joined by now."""
+        self._last_ticket = last_ticket
+        for entry in table:
+            self._enter(entry)
 
     def join(self, place: int) -> None:
         """A child has a line from now on."""
@@ -138,9 +154,7 @@ class Switchboard:
             return [Send(origin, encode_reply(found.renumbered(command.ticket)))]
         self._last_ticket += 1
         ticket = self._last_ticket
-        self._waiting[ticket] = _Waiting(origin, command.ticket, found, now_ns + WAIT_NS)
-        self._of_origin[origin] += 1
-        self._at_worker[found] += 1
+        self._enter(Waiting(ticket, origin, command.ticket, found, now_ns + WAIT_NS))
         return [Send(found, encode_command(command.renumbered(ticket)), ticket)]
 
     def _find(self, origin: int, command: Command) -> int | Reply:
@@ -175,7 +189,12 @@ class Switchboard:
         entries = [self._remove(ticket) for ticket in tickets]
         return [Send(entry.origin, encode_reply(Reply(entry.origin_ticket, status, 0, text))) for entry in entries]
 
-    def _remove(self, ticket: int) -> _Waiting:
+    def _enter(self, entry: Waiting) -> None:
+        self._waiting[entry.ticket] = entry
+        self._of_origin[entry.origin] += 1
+        self._at_worker[entry.row] += 1
+
+    def _remove(self, ticket: int) -> Waiting:
         entry = self._waiting.pop(ticket)
         for counter, key in ((self._of_origin, entry.origin), (self._at_worker, entry.row)):
             counter[key] -= 1

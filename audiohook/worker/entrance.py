@@ -49,10 +49,11 @@ class Entrance:
         self._waiting: dict[Droppable, tuple[str, int]] = {}
         """Who has no stream, with its address and when it came, the oldest first."""
 
-    def turns_away(self, connected: socket.socket, address: str) -> bool:
+    def turns_away(self, connected: socket.socket, address: str, *, plain: bool = True) -> bool:
         """Refuse and close a connection whose address has as many as it may; return whether that was done.
 
-        A peer whose request has not arrived reads the 503; one that is still sending may see a reset instead.
+        A peer whose request has not arrived reads the 503; one that is still sending may see a reset instead. If not
+        `plain`, nothing can be said to it before a handshake, which is not made for that.
         """
         if not self._per_address or self._of_address[address] < self._per_address or self._access.is_proxy(address):
             return False
@@ -60,7 +61,8 @@ class Entrance:
         self._access.strangers.note_answer(ADDRESS_CROWDED.slug, address)
         connected.setblocking(False)
         try:
-            connected.send(refusal_bytes(ADDRESS_CROWDED))
+            if plain:
+                connected.send(refusal_bytes(ADDRESS_CROWDED))
             connected.shutdown(socket.SHUT_WR)
             connected.recv(MAX_UNREAD_BYTES)  # what is unread at the close turns our answer into a reset
         except OSError:

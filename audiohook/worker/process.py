@@ -9,8 +9,8 @@ the worker table: booting, accepting, draining, gone. Four ways lead to the end:
 - SIGQUIT: hurry. Every call is ended properly (1012), and it leaves when the peers have answered or two seconds later;
 - SIGUSR1: retire, since fewer workers are wanted. It leaves new connections to the others, closes the listeners, and
   goes with its last connection; who has connected before is served as ever;
-- the lifeline closes: the supervisor is gone. It stops accepting at once and closes the listeners, else they would
-  swallow the next daemon's connections, and then drains with `orphan_seconds` as its deadline.
+- the lifeline closes: the supervisor is gone. It retires at once, else its listeners would swallow the next daemon's
+  connections, and hurries after `orphan_seconds`. It does not drain: who had connected before would get a 503.
 """
 
 import logging
@@ -34,7 +34,7 @@ from audiohook.memory.watch import map_watch
 from audiohook.net.loop import Loop
 from audiohook.net.seat import WorkerSeat, report_ready
 from audiohook.net.signals import SignalInbox
-from audiohook.net.stream_socket import StreamSocket
+from audiohook.net.tls_pair import TlsPair
 from audiohook.session.audiohook2_terms import AudioHook2Terms
 from audiohook.session.context import ContextTerms
 from audiohook.session.events import Identity
@@ -51,6 +51,7 @@ from audiohook.worker.placement import Placement
 from audiohook.worker.share import Share
 from audiohook.worker.stream_intake import StreamIntake
 from audiohook.worker.succession import Succession
+from audiohook.worker.transport import Transport
 from audiohook.worker.verbs import Verbs
 
 log = logging.getLogger("audiohook.worker")
@@ -65,10 +66,16 @@ as much as the packets did."""
 HURRY_NS = 3 * NS_PER_S
 """After SIGQUIT: the close frame's wait (two seconds), and one for the rest."""
 
+KNOCKING_NS = 200 * NS_PER_MS
+"""How long who was accepted before a restart has to send its request; then it is ended as the calls are."""
 
-def run_worker(seat: WorkerSeat, files: MemoryFiles, config: Config) -> int:
-    """Live as a worker until the end; return the exit code."""
-    worker = Worker(seat, files, config)
+
+def run_worker(seat: WorkerSeat, files: MemoryFiles, config: Config, pair: TlsPair | None, keeps_queue: bool) -> int:
+    """Live as a worker until the end; return the exit code. `pair` None: no TLS is spoken here.
+
+    `keeps_queue`: connections that nobody accepts wait for the next daemon, in systemd's descriptor of the listener.
+    """
+    worker = Worker(seat, files, config, pair, keeps_queue)
     worker.run()
     return 0
 
@@ -81,7 +88,6 @@ of two bytes took 3.7 s. What a trunk re-cuts is a segment long, or a few (tests
 def terms_of(config: Config) -> Terms:
     """Return what the configuration demands of calls, in the pure floors' units."""
     context = config.context
-    limit_bytes = context.max_message_bytes
 
     def terms(rate_hz: int, framing: str) -> ContextTerms:
         return ContextTerms(
@@ -92,7 +98,9 @@ def terms_of(config: Config) -> Terms:
             first_audio_ns=milliseconds_ns(context.first_audio_ms),
             reconnect_ns=seconds_ns(context.reconnect_seconds),
             hold_ns=seconds_ns(context.hold_ttl_seconds),
-            max_message_bytes=limit_bytes if framing == "message" else min(limit_bytes, MOST_CUT_BYTES),
+            max_message_bytes=context.max_message_bytes
+            if framing == "message"
+            else min(context.max_message_bytes, MOST_CUT_BYTES),
         )
 
     return Terms(
@@ -131,7 +139,10 @@ def caps_of(config: Config) -> Caps:
 class Worker:
     """Everything one worker owns."""
 
-    def __init__(self, seat: WorkerSeat, files: MemoryFiles, config: Config) -> None:
+    def __init__(
+        self, seat: WorkerSeat, files: MemoryFiles, config: Config, pair: TlsPair | None, keeps_queue: bool
+    ) -> None:
+        self._keeps_queue = keeps_queue
         self._seat = seat
         self._config = config
         arena = Arena(files.arena, writable=True)
@@ -149,6 +160,7 @@ class Worker:
         self.loop = Loop(self._every_turn)
         self.overload = Overload(milliseconds_ns(config.server.overload_ms))
         self._overload_notice = OverloadNotice(share.tell)
+        self.transport = Transport(config, pair, self.loop, self.overload, self.row, self.access)
         placement = Placement(arena, seat.row, admission.streams_per_worker)
         self.acceptor = Acceptor(self.loop.selector, seat.listeners, placement, self.row, self)
         self.calls: dict[int, Connection] = {}
@@ -208,6 +220,7 @@ class Worker:
         look_ns = self.acceptor.turn(now_ns)
         self._garbage.turn(now_ns, idle=self.loop.idle)
         self.access.turn(now_ns)
+        self.transport.turn(now_ns)
         if (self.terms.draining or self._retired) and self._may_leave(now_ns):
             self.loop.stop()
         return min(now_ns + BEAT_NS, look_ns, self._end_ns)
@@ -230,9 +243,9 @@ class Worker:
     # ---------------------------------------------------------------------------------------- connections
 
     def accepted(self, connected: socket.socket, peer: tuple[str, int], now_ns: int) -> None:
-        if self.entrance.turns_away(connected, peer[0]):
+        if self.entrance.turns_away(connected, peer[0], plain=self.transport.plain):
             return
-        stream_socket = StreamSocket(connected, self._config.server.tcp_user_timeout_seconds)
+        stream_socket = self.transport.open(connected, peer[0], now_ns)
         connection = Connection(
             stream_socket, peer, self.terms, self.access, self.loop, self.intake, self.overload, self, now_ns
         )
@@ -280,6 +293,11 @@ class Worker:
         self.row.set("state", layout.ROW_DRAINING)
 
     def _hurry(self) -> None:
+        if self._keeps_queue and not self.terms.draining and not self._retired:
+            # A restart: the next daemon answers within the peers' patience. Who is just connecting is no 503 either.
+            self._retire()
+            self.loop.call_at(time.monotonic_ns() + KNOCKING_NS, lambda _now_ns: self._hurry())
+            return
         self.terms.draining = True
         self.row.set("state", layout.ROW_DRAINING)
         now_ns = time.monotonic_ns()
@@ -290,8 +308,7 @@ class Worker:
     def _on_orphaned(self) -> None:
         log.warning("the supervisor is gone: worker keeps its calls and accepts no more row=%d", self._seat.row)
         self.loop.unregister(self._seat.lifeline_fd)
-        self.acceptor.retire()
-        self._drain()
+        self._retire()
         deadline_ns = time.monotonic_ns() + seconds_ns(self._config.server.orphan_seconds)
         self.loop.call_at(deadline_ns, lambda _now_ns: self._hurry())
 

@@ -15,6 +15,7 @@ from audiohook.cli.audiohookd import main
 from audiohook.config import Config
 from audiohook.memory.arena import MemoryFiles
 from audiohook.net.seat import WorkerSeat
+from audiohook.net.tls_pair import TlsPair
 from audiohook.units import NS_PER_MS
 from audiohook.worker.process import Worker
 
@@ -27,8 +28,10 @@ WAYS = ("at once", "when ready", "with a connection")
 class Crashing(Worker):
     """A worker that looks for the switch now and then."""
 
-    def __init__(self, seat: WorkerSeat, files: MemoryFiles, config: Config, way: str) -> None:
-        super().__init__(seat, files, config)
+    def __init__(
+        self, seat: WorkerSeat, files: MemoryFiles, config: Config, pair: TlsPair | None, keeps_queue: bool, way: str
+    ) -> None:
+        super().__init__(seat, files, config, pair, keeps_queue)
         self._way = way
         self._born_ns = self.loop.clock()
         self._look(self._born_ns)
@@ -39,15 +42,15 @@ class Crashing(Worker):
         self.loop.call_at(now_ns + LOOK_NS, self._look)
 
 
-def run_worker(seat: WorkerSeat, files: MemoryFiles, config: Config) -> int:
+def run_worker(seat: WorkerSeat, files: MemoryFiles, config: Config, pair: TlsPair | None, keeps_queue: bool) -> int:
     """Be a worker, a crashing one if the row is the one that crashes."""
     way = WAYS[os.getpid() % len(WAYS)]
     if str(seat.row) != os.environ["CRASHING_ROW"]:
-        Worker(seat, files, config).run()
+        Worker(seat, files, config, pair, keeps_queue).run()
         return 0
     if SWITCH.exists() and way == WAYS[0]:
         os.kill(os.getpid(), signal.SIGSEGV)
-    Crashing(seat, files, config, way).run()
+    Crashing(seat, files, config, pair, keeps_queue, way).run()
     return 0
 
 

@@ -314,7 +314,8 @@ def test_packets_that_were_never_handed_over_are_not_counted_as_sent() -> None:
     [
         (["ws://127.0.0.1:1/", "--calls", "0"], "calls = 0: wanted 1 to 20000"),
         (["ws://127.0.0.1:1/", "--seconds", "-1"], "seconds = -1.0: wanted more than 0"),
-        (["wss://127.0.0.1:1/"], "wss:// cannot be spoken by calls"),
+        (["wss://127.0.0.1:1/", "--ca-file", "/nonexistent"], "--ca-file /nonexistent cannot be used"),
+        (["ws://127.0.0.1:1/", "--fault", "slow-tls"], "fault = slow-tls: wanted a wss:// URL"),
         (["ws://127.0.0.1:1/", "--audio", "/nonexistent"], "/nonexistent"),
         (["ws://127.0.0.1:1/", "--v2-message-ms", "4001"], "message length = 4001 ms: wanted 1 to 4000"),
         (["ws://127.0.0.1:1/", "--organization", "x"], "not a UUID"),

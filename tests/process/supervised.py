@@ -23,7 +23,7 @@ from audiohook.net.seat import WorkerSeat, report_failure, report_ready
 from audiohook.net.signals import SignalInbox
 from audiohook.supervisor.arbiter import Arbiter
 from audiohook.supervisor.hooks import DeskCommand, Hooks
-from audiohook.supervisor.state import Plan
+from audiohook.supervisor.plan import Plan
 from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import seconds_ns
 
@@ -281,6 +281,7 @@ def supervise(options: argparse.Namespace) -> int:
         on_stopping=lambda: say("stopping"),
         on_hung=lambda _: None,
         on_scaled=lambda done: say("scaled", workers=done.after),
+        on_reload=lambda ended: say("reload", kind=type(ended).__name__),
         on_tick=on_tick,
         # No memory, so no heartbeat: nobody is ever hung here.
         heartbeats=lambda: [ticks] * options.workers * 2,

@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
-from audiohook.load import speech_debian
+from audiohook.load import debian_packages, speech_debian
 from audiohook.load.speech import Clip, load_clips, obtain
 from audiohook.load.speech_source import SpeechError
 
@@ -81,8 +81,8 @@ def test_packages_that_apt_cannot_find_are_an_error_in_words(tmp_path: Path, mon
 def test_a_step_that_takes_too_long_is_ended_with_all_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speech_debian, "STEP_SECONDS", 0.3)
-    said = speech_debian._run(["sh", "-c", "sleep 600 & echo $! > child; wait"], tmp_path)
+    monkeypatch.setattr(debian_packages, "STEP_SECONDS", 0.3)
+    said = debian_packages._run(["sh", "-c", "sleep 600 & echo $! > child; wait"], tmp_path)
     assert said == "sh took longer than 0 s"
     with contextlib.suppress(psutil.NoSuchProcess):
         child = psutil.Process(int((tmp_path / "child").read_text()))
@@ -90,6 +90,6 @@ def test_a_step_that_takes_too_long_is_ended_with_all_its_children(
 
 
 def test_a_step_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
-    assert speech_debian._run(["sh", "-c", "exit 0"], tmp_path) == ""
-    assert speech_debian._run(["sh", "-c", "exit 7"], tmp_path) == "sh failed: exit status 7"
-    assert speech_debian._run(["sh", "-c", "echo W: a; echo E: b; exit 1"], tmp_path) == "sh failed: E: b"
+    assert debian_packages._run(["sh", "-c", "exit 0"], tmp_path) == ""
+    assert debian_packages._run(["sh", "-c", "exit 7"], tmp_path) == "sh failed: exit status 7"
+    assert debian_packages._run(["sh", "-c", "echo W: a; echo E: b; exit 1"], tmp_path) == "sh failed: E: b"

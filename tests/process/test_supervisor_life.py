@@ -147,7 +147,7 @@ def test_hup_is_answered_in_the_log_and_harms_nothing() -> None:
     with Running("echo") as service:
         service.wait_for("ready")
         service.signal(signal.SIGHUP)
-        service.wait_logged("reload is not available")
+        service.wait_logged("not reloaded: this supervisor cannot re-execute itself")
         assert ask(service.address())
         service.signal(signal.SIGTERM)
         assert service.wait_exit() == 0

@@ -127,11 +127,13 @@ class ConnectionBench:
         self.connections.remove(connection)
         self.gone.append(connection)
 
-    def connect(self, *, buffer_bytes: int = 0) -> Peer:
-        """Connect a peer; `buffer_bytes` as in `tcp_pair`."""
+    def connect(
+        self, *, buffer_bytes: int = 0, open_socket: Callable[[socket.socket], StreamSocket] = StreamSocket
+    ) -> Peer:
+        """Connect a peer; `buffer_bytes` as in `tcp_pair`, `open_socket` makes what the connection speaks through."""
         accepted, connected = tcp_pair(buffer_bytes)
         connection = Connection(
-            StreamSocket(accepted),
+            open_socket(accepted),
             ("127.0.0.1", 5),
             self.terms,
             ACCESS,

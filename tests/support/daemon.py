@@ -25,6 +25,9 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_S = 40.0
 LOOK_S = 0.01
 
+DEFAULTS = ('server.listen=["127.0.0.1:0"]', "server.workers=2", "memory.streams=16")
+"""Settings that a test may override, or leave out to have them in a file."""
+
 Result = TypeVar("Result")
 
 
@@ -37,13 +40,13 @@ class Daemon:
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
         module: str = "audiohook.cli.audiohookd",
+        defaults: tuple[str, ...] = DEFAULTS,
     ):
         # Not pytest's tmp_path: the name of a Unix socket has 107 bytes at most.
         self.folder = Path(tempfile.mkdtemp(prefix="audiohook-"))
         self.folder.chmod(0o755)
         self.log_path = self.folder / "log"
         self._hub: audiohook.Hub | None = None
-        defaults = ('server.listen=["127.0.0.1:0"]', "server.workers=2", "memory.streams=16")
         chosen = [*defaults, f"hub.path={self.folder}/hub.sock", *settings]
         command = [sys.executable, "-P", "-m", module, "--config", os.devnull, *arguments]
         with self.log_path.open("ab") as log:

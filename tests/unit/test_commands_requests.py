@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiohook.control import protocol
-from audiohook.control.commands import MAX_PAYLOAD_BYTES, Verb
+from audiohook.control.commands import MAX_PAYLOAD_BYTES, SERVICE_VERBS, Verb
 from audiohook.control.requests import CALL_VERBS, MAX_TICKET, STREAM_VERBS, VERBS, Order, read_order
 
 ENTITY = {"type": "transcript", "data": {"text": "héllo", "n": [1, 2.5, None, True]}}
@@ -129,7 +129,7 @@ FIELDS = st.sampled_from(["stream", "call", "ticket", "seconds_back", "entity", 
 def test_whatever_is_asked_gets_an_order_or_a_refusal(name: str, fields: dict[str, Any]) -> None:
     read = read_order({**fields, "do": name})
     if isinstance(read, Order):
-        assert bool(read.stream) != bool(read.call)
+        assert bool(read.stream) + bool(read.call) == (read.verb not in SERVICE_VERBS)
         assert len(read.payload) <= MAX_PAYLOAD_BYTES
     else:
         assert protocol.encode(read)
@@ -140,6 +140,14 @@ def test_whatever_is_asked_gets_an_order_or_a_refusal(name: str, fields: dict[st
 )
 def test_what_is_no_json_object_is_none(packet: bytes) -> None:
     assert protocol.decode(packet) is None
+
+
+def test_reload_is_for_the_service_and_its_outcome_has_a_number() -> None:
+    assert order(do="reload", ticket=2) == Order(Verb.RELOAD, ticket=2)
+    assert order(do="outcome", attempt=7) == Order(Verb.OUTCOME, argument=7)
+    assert "reload takes nothing" in refused(do="reload", workers=2)
+    for attempt in (None, 0, 1.0, True, "1", MAX_TICKET + 1):
+        assert "attempt must be a whole number" in refused(do="outcome", attempt=attempt)
 
 
 def test_scale_is_for_the_service() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from audiohook.auth.api_keys import ApiKey
-from audiohook.config import keys
-from audiohook.config.keys import HIDDEN, MAX_FILE_BYTES, KeysFile, load_keys
+from audiohook.config import keys, private_file
+from audiohook.config.keys import HIDDEN, KeysFile, load_keys
+from audiohook.config.private_file import MAX_FILE_BYTES
 from audiohook.errors import ConfigError
 
 ORGANIZATION = "d7934305-0972-4844-938e-9060eef73d05"
@@ -270,7 +271,7 @@ def test_a_failure_to_read_is_not_remembered(path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with monkeypatch.context() as patched:
-        patched.setattr(keys.os, "open", full)
+        patched.setattr(private_file.os, "open", full)
         assert file.refresh()
         assert not file.refresh()
         assert file.error is not None

@@ -6,24 +6,26 @@ from pathlib import Path
 import pytest
 
 from audiohook.config import load, worker_count
+from audiohook.config.rules import probe_address
 from audiohook.errors import ConfigError
 
 ANONYMOUS = (
-    "not a loopback address, so a proxy that ends TLS (server.trusted_proxies) and somebody to say who may call "
-    "(auth.keys_file or server.allow) are needed; set them, listen on 127.0.0.1, [::1] or localhost, "
-    "or set server.allow_anonymous = true to let anybody who reaches this address place calls"
+    "not a loopback address, so TLS (tls.certificate_file, or a proxy that ends it: server.trusted_proxies) and "
+    "somebody to say who may call (auth.keys_file, server.allow or tls.require_client_certificate) are needed; set "
+    "them, listen on 127.0.0.1, [::1] or localhost, or set server.allow_anonymous = true to let anybody who reaches "
+    "this address place calls"
 )
 NOT_ADDRESS = 'not an address; write "host:port" or "[v6]:port" with a port from 0 to 65535'
 FRAMING = 'must be "message", "self_delimited", or "fixed:N" with N from 1 to 1275, such as "fixed:160"'
 NO_PATH = "no request has this path; write visible ASCII without ? and #, and percent-encode the rest"
 ROWS = "workers x (max_generations + 1) may be 120 at most, and is"
-SECTIONS = "server, memory, http, admission, context, audiohook2, auth, hub, log"
+SECTIONS = "server, tls, memory, http, admission, context, audiohook2, auth, hub, log"
 TEN_TO_HOUR = "must be a whole number from 10 to 3600000 (milliseconds)"
 
 IN_A_FILE: list[tuple[str, str, object, str]] = [
     # Unknown sections and keys
     ("[servre]\nworkers=1", "servre", {"workers": 1}, "no such section; did you mean server?"),
-    ("[tls]", "tls", {}, f"no such section; known: {SECTIONS}"),
+    ("[zzz]", "zzz", {}, f"no such section; known: {SECTIONS}"),
     ("workers = 1", "workers", 1, "not a section; write server.workers"),
     ("sample_rate = 1", "sample_rate", 1, "not a section; write context.sample_rate"),
     ("'a b'.c = 1", '"a b"', {"c": 1}, f"no such section; known: {SECTIONS}"),
@@ -314,6 +316,28 @@ def test_many_cpus_get_as_many_workers_as_there_are_rows(monkeypatch: pytest.Mon
     [
         ("[server]\nallow=['1.2.3.4', 'x']", "server.allow[1]", "x", "not a network"),
         ("[server]\ntrusted_proxies=['10.0.0.0/99']", "server.trusted_proxies[0]", "10.0.0.0/99", "not a network"),
+        ("[tls]\ncertificate_file='a'", "tls.certificate_file", "a", "is nothing without tls.key_file"),
+        ("[tls]\nkey_file='a'", "tls.key_file", "a", "is nothing without tls.certificate_file"),
+        ("[tls]\nclient_ca_file='a'", "tls.client_ca_file", "a", "is nothing without tls.certificate_file"),
+        (
+            "[tls]\ncertificate_file='a'\nkey_file='a'\nrequire_client_certificate=true",
+            "tls.require_client_certificate",
+            True,
+            "is nothing without tls.client_ca_file",
+        ),
+        ("[tls]\nminimum_version='1.1'", "tls.minimum_version", "1.1", 'must be "1.2" or "1.3"'),
+        *(
+            (f"[tls]\nprobe_url={url!r}", "tls.probe_url", url, "not where TLS is spoken; write one such as wss://")
+            for url in (
+                "ws://a/",
+                "wss://",
+                "wss://a:x/",
+                "wss://a:70000/",
+                "wss://a b/",
+                "a.example:443",
+                "wss://a@b/",
+            )
+        ),
         ("[server]\nproxy_protocol=true", "server.proxy_protocol", True, "needs server.trusted_proxies"),
         ("[auth]\nsecret_header='X Y'", "auth.secret_header", "X Y", "not a header name"),
     ],
@@ -332,6 +356,38 @@ def test_an_address_beyond_loopback_with_a_proxy_and_a_list_is_taken() -> None:
     load(None, [listen, 'server.trusted_proxies=["10.0.0.0/8"]', 'server.allow=["192.0.2.0/24"]'])
     with pytest.raises(ConfigError):
         load(None, [listen, 'server.allow=["192.0.2.0/24"]'])
+
+
+ENCRYPTED = ["tls.certificate_file=a", "tls.key_file=b"]
+
+
+@pytest.mark.parametrize("closed", ["auth.keys_file=k", 'server.allow=["192.0.2.0/24"]', "tls.client_ca_file=c"])
+def test_an_address_beyond_loopback_with_tls_and_somebody_to_say_who_may_call_is_taken(closed: str) -> None:
+    listen = 'server.listen=["0.0.0.0:8443"]'
+    required = ["tls.require_client_certificate=true"] if closed.startswith("tls.") else []
+    load(None, [listen, *ENCRYPTED, closed, *required])
+    for left_out in (ENCRYPTED, [closed, *required]):
+        with pytest.raises(ConfigError):
+            load(None, [listen, *(item for item in (*ENCRYPTED, closed, *required) if item not in left_out)])
+
+
+def test_client_certificates_that_need_not_be_shown_keep_nobody_out() -> None:
+    with pytest.raises(ConfigError):
+        load(None, ['server.listen=["0.0.0.0:8443"]', *ENCRYPTED, "tls.client_ca_file=c"])
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("wss://audio.example.com/", ("audio.example.com", 443)),
+        ("wss://audio.example.com", ("audio.example.com", 443)),
+        ("https://192.0.2.7:8443/a/b?c", ("192.0.2.7", 8443)),
+        ("wss://[2001:db8::1]:1/", ("2001:db8::1", 1)),
+    ],
+)
+def test_where_a_probe_goes(url: str, address: tuple[str, int]) -> None:
+    assert load(None, [f"tls.probe_url={url}"]).tls.probe_url == url
+    assert probe_address(url) == address
 
 
 def test_the_message_reads_as_a_sentence(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ UNITS = {
     "Hz",
     "milliseconds",
     "clients",
+    "days",
 }
 
 DEFAULTS = {
@@ -41,10 +42,23 @@ DEFAULTS = {
         "overload_ms": 300,
         "hang_seconds": 10,
         "max_generations": 3,
+        "generation_deadline_seconds": 14_400.0,
         "allow_anonymous": False,
         "allow": [],
         "trusted_proxies": [],
         "proxy_protocol": False,
+    },
+    "tls": {
+        "certificate_file": "",
+        "key_file": "",
+        "minimum_version": "1.2",
+        "client_ca_file": "",
+        "require_client_certificate": False,
+        "handshake_seconds": 5,
+        "probe_seconds": 60,
+        "probe_url": "",
+        "probe_ca_file": "",
+        "warn_days": 21,
     },
     "memory": {"streams": 256, "ring_seconds": 30, "keep_ended_seconds": 60, "events_per_worker": 1024},
     "http": {"max_request_bytes": 16384, "max_headers": 100, "request_seconds": 10},

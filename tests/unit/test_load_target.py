@@ -22,7 +22,6 @@ def test_a_url_is_taken_apart(url: str, target: Target) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("wss://host:1/", "wss:// cannot be spoken by calls"),
         ("http://host/", "wanted ws://host:port/path"),
         ("host:8443", "wanted ws://host:port/path"),
         ("", "wanted ws://host:port/path"),
@@ -50,5 +49,5 @@ def test_what_cannot_be_called_is_refused_in_words(url: str, said: str) -> None:
         ("ws://host.example/a", Target("host.example", 80, "host.example", "/a")),
     ],
 )
-def test_a_probe_may_go_through_tls(url: str, target: Target) -> None:
-    assert parse_url(url, may_be_tls=True) == target
+def test_calls_may_go_through_tls(url: str, target: Target) -> None:
+    assert parse_url(url) == target

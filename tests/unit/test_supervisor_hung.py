@@ -19,8 +19,9 @@ from audiohook.supervisor.orders import (
     WorkerReady,
 )
 from audiohook.supervisor.phases import ChildPhase, Phase
+from audiohook.supervisor.plan import Plan
 from audiohook.supervisor.policy import CONDEMNED_NS, DUMP_NS
-from audiohook.supervisor.state import DESK, Plan, deadline_ns
+from audiohook.supervisor.state import DESK, deadline_ns
 from audiohook.units import NEVER_NS, NS_PER_S, seconds_ns
 from tests.unit.test_supervisor_policy import SERVED, exits, house
 

@@ -20,8 +20,9 @@ from audiohook.supervisor.orders import (
     WorkerReport,
 )
 from audiohook.supervisor.phases import AFTER_DEADLINE, AFTER_SIGNAL, DESK_URGES, WORKER_URGES, ChildPhase, Phase
+from audiohook.supervisor.plan import Plan
 from audiohook.supervisor.policy import step
-from audiohook.supervisor.state import DESK, Plan, deadline_ns, initial
+from audiohook.supervisor.state import DESK, deadline_ns, initial
 from audiohook.units import NEVER_NS, seconds_ns
 
 PLAN = Plan(workers=2, rows=4, desk=True, boot_ns=seconds_ns(20), drain_ns=seconds_ns(60))

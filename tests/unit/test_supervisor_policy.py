@@ -23,6 +23,7 @@ from audiohook.supervisor.orders import (
     Input,
     Log,
     MarkDead,
+    ReloadFailed,
     Signal,
     SignalDesk,
     SignalName,
@@ -34,8 +35,10 @@ from audiohook.supervisor.orders import (
 from audiohook.supervisor.phases import (
     Phase,
 )
-from audiohook.supervisor.policy import HURRY_NS, step
-from audiohook.supervisor.state import LONELY_BACKOFF_NS, LONG_LIFE_NS, Plan, backoff_ns, deadline_ns, initial
+from audiohook.supervisor.plan import Plan
+from audiohook.supervisor.policy import step
+from audiohook.supervisor.state import LONELY_BACKOFF_NS, LONG_LIFE_NS, backoff_ns, deadline_ns, initial
+from audiohook.supervisor.turn import HURRY_NS
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S, seconds_ns
 
 PLAN = Plan(workers=2, rows=2, desk=True, boot_ns=seconds_ns(20), drain_ns=seconds_ns(60))
@@ -330,12 +333,15 @@ def test_drain_of_no_time_hurries_at_the_next_deadline() -> None:
     assert h.pass_deadline() == [SignalWorker(0, "hurry"), SignalWorker(1, "hurry")]
 
 
-def test_hup_says_that_reload_is_not_there_and_does_nothing_else() -> None:
-    h = house(*SERVED)
-    before = h.state
-    assert h.tell(Signal("HUP")) == []
-    assert h.state == before
-    assert h.logged[-1].level == "warning"
+def test_hup_before_it_serves_and_without_room_for_new_workers_does_nothing() -> None:
+    for told, text in (((Started(),), "the service is starting"), (SERVED, "no room for 2 new workers")):
+        h = house(*told)
+        before = h.state
+        (failed,) = h.tell(Signal("HUP"))
+        assert isinstance(failed, ReloadFailed)
+        assert text in failed.text
+        assert h.state == before
+        assert h.logged[-1].level == "warning"
 
 
 def test_early_deadline_does_nothing() -> None:

@@ -15,8 +15,9 @@ from audiohook.supervisor.orders import (
     WorkerReady,
 )
 from audiohook.supervisor.phases import ChildPhase
+from audiohook.supervisor.plan import Plan
 from audiohook.supervisor.scaling import in_words
-from audiohook.supervisor.state import Plan, deadline_ns
+from audiohook.supervisor.state import deadline_ns
 from audiohook.units import NEVER_NS, NS_PER_S, seconds_ns
 from tests.unit.test_supervisor_policy import SERVED, exits, house
 

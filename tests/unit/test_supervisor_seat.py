@@ -37,5 +37,5 @@ def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
     reader = ReportReader()
     for _ in range(100):
         assert reader.receive_data(b"x" * 10_000) == []
-    assert len(reader._unread) == MAX_UNREAD_BYTES
+    assert len(reader.unread) == MAX_UNREAD_BYTES
     assert reader.receive_data(b"\nR\n") == [None]

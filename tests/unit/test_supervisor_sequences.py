@@ -33,8 +33,9 @@ from audiohook.supervisor.orders import (
     WorkerReport,
 )
 from audiohook.supervisor.phases import ChildPhase
+from audiohook.supervisor.plan import Plan
 from audiohook.supervisor.policy import step
-from audiohook.supervisor.state import DESK, Plan, deadline_ns, initial
+from audiohook.supervisor.state import DESK, deadline_ns, initial
 from audiohook.units import NEVER_NS, NS_PER_MS, seconds_ns
 
 Act = tuple[str, int, int]

@@ -6,11 +6,19 @@ holds is left unread, and its end is looked for with poll(), which reads nothing
 """
 
 import select
+import socket
 
 from audiohook.load.faults.faulty import FaultyCall
 from audiohook.load.reports import Ending
 
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+
+
+def is_gone(connected: socket.socket) -> bool:
+    """Return whether the other side has ended the connection; what it has sent stays unread."""
+    poll = select.poll()
+    poll.register(connected, select.POLLRDHUP)
+    return any(mask & GONE for _, mask in poll.poll(0))
 
 
 class HalfOpenCall(FaultyCall):
@@ -38,9 +46,7 @@ class HalfOpenCall(FaultyCall):
             super().on_deadline(now_ns)
             return
         assert self._socket is not None
-        poll = select.poll()
-        poll.register(self._socket, select.POLLRDHUP)
-        if any(mask & GONE for _, mask in poll.poll(0)):
+        if is_gone(self._socket):
             self._recovered_ns = now_ns - self._silent_ns
             self._finish("faulted", "found by the server")
         elif now_ns - self._silent_ns > self._fault.found_within_ns:

@@ -9,6 +9,7 @@ from audiohook.load.faults.half_open import HalfOpenCall
 from audiohook.load.faults.mass_reconnect import DroppedCall, ReturnedCall
 from audiohook.load.faults.reset import ResetCall
 from audiohook.load.faults.single_bytes import SingleBytesCall
+from audiohook.load.faults.slow_tls import SlowTlsCall
 from audiohook.load.faults.stall import StallingCall
 from audiohook.load.faults.storm import StormCall
 
@@ -20,5 +21,6 @@ CLASSES: Mapping[str, type[FaultyCall]] = {
     planned.GARBAGE: GarbageCall,
     planned.MASS_RECONNECT: DroppedCall,
     planned.STALL: StallingCall,
+    planned.SLOW_TLS: SlowTlsCall,
     planned.RETURNED: ReturnedCall,
 }

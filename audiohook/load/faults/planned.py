@@ -13,7 +13,8 @@ STORM = "storm"
 GARBAGE = "garbage"
 MASS_RECONNECT = "mass-reconnect"
 STALL = "stall"
-KINDS = (HALF_OPEN, RST, BYTE_AT_A_TIME, STORM, GARBAGE, MASS_RECONNECT, STALL)
+SLOW_TLS = "slow-tls"
+KINDS = (HALF_OPEN, RST, BYTE_AT_A_TIME, STORM, GARBAGE, MASS_RECONNECT, STALL, SLOW_TLS)
 RETURNED = "returned"
 
 DEFAULT_SHARES = dict.fromkeys(KINDS, 0.5) | {MASS_RECONNECT: 1.0, STALL: 1.0}
@@ -26,7 +27,7 @@ MAX_FOUND_WITHIN_SECONDS = 3600
 class FaultWish(msgspec.Struct, frozen=True):
     """What was asked for. `share` is of the calls of each dialect; None: as in DEFAULT_SHARES.
 
-    `found_within_seconds`: how long the daemon may take to end a half-open or a garbage peer.
+    `found_within_seconds`: how long the daemon may take to end a half-open, a garbage or a slow peer.
     """
 
     kind: str
