@@ -166,7 +166,8 @@ def _hub(path: str) -> Hub:
         ring_bytes=ring_bytes,
         workers=workers,
         probe=(tls or {}).get("probe") or "",
-        probe_ok=bool((tls or {}).get("probe_ok", True)),
+        # None yet: a daemon that has just begun has tried nothing, and is not ill for that.
+        probe_ok=tls is None or tls.get("probe") is None or bool(tls.get("probe_ok")),
     )
     return Hub(running=running)
 
