@@ -115,7 +115,7 @@ def test_one_that_goes_on_in_time_keeps_its_calls_and_another_takes_new_ones(sta
             peer.close()
         check_whole(daemon, talking, [*peers[0], *peers[1]])
     daemon.wait(lambda: 0 not in daemon.workers(), "the end of the slow one")
-    assert slow not in daemon.processes()
+    daemon.wait(lambda: slow not in daemon.processes(), "its process, gone and reaped")
     assert not daemon.logged("killed by signal")
     assert (daemon.counter("worker_died"), daemon.counter("draining")) == (0, 0)
     assert daemon.stop() == 0

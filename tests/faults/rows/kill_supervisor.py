@@ -21,7 +21,9 @@ def run(calls: int, seconds: float) -> Outcome:
     outcome = Outcome(calls)
     with daemon_for(calls) as daemon, LiveCalls(daemon.wait_ready(), calls) as live:
         live.wait_live()
-        workers, port = daemon.workers(), daemon.address[1]
+        live_of_rows, port = daemon.row("live"), daemon.address[1]
+        # One without a call has nothing to stay for.
+        workers = {row: pid for row, pid in daemon.workers().items() if live_of_rows[row]}
         struck_s = time.monotonic()
         daemon.signal(signal.SIGKILL)
         daemon.wait_exit()
