@@ -152,7 +152,6 @@ class Connection:
             # Not decoded here: this one has a backlog, and live calls are waiting behind it (net/loop.py).
             self._pending = data
             self._in_bulk = True
-            self._shedding.join_lane(self._media_ns, now_ns)
             self._loop.unregister(self._socket)
             self._loop.join_bulk(self)
             return

@@ -27,12 +27,11 @@ class Shedding:
         """Whether `to_shed` has to be asked at all. The way of every packet."""
         return self._overload.share > 0 or self._late
 
-    def join_lane(self, media_ns: int, now_ns: int) -> None:
-        """The connection goes to the bulk lane; its stream has come to `media_ns`."""
-        self._since_ns, self._since_media_ns = now_ns, media_ns
-
     def look(self, media_ns: int, idle_ns: int, now_ns: int) -> None:
         """The lane serves a portion. `idle_ns`: when the worker last had nothing to do."""
+        if not self._since_ns:
+            # Counted from its first portion: in a crowd that one comes late, and nothing can have advanced before it.
+            self._since_ns, self._since_media_ns = now_ns, media_ns
         waited_ns = now_ns - self._since_ns
         busy = idle_ns <= self._since_ns
         behind = waited_ns > self._overload.lag_ns and media_ns - self._since_media_ns < waited_ns
@@ -40,6 +39,7 @@ class Shedding:
 
     def leave_lane(self) -> None:
         self._late = False
+        self._since_ns = 0
 
     def to_shed(self, messages: int) -> int:
         """Return how many of this many messages, that were read at once, are not to be decoded."""

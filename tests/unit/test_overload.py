@@ -119,7 +119,7 @@ def test_in_the_lane_only_who_falls_behind_the_clock_is_shed() -> None:
         (NS_PER_S, 30 * NS_PER_S, 0, False),
     ):
         shedding = Shedding(Overload(LAG_NS))
-        shedding.join_lane(50 * NS_PER_S, start_ns)
+        shedding.look(50 * NS_PER_S, 0, start_ns)
         shedding.look(50 * NS_PER_S + advanced_ns, idle_ns, start_ns + after_ns)
         assert shedding.active is late
         assert shedding.to_shed(7) == (7 if late else 0)
@@ -127,13 +127,13 @@ def test_in_the_lane_only_who_falls_behind_the_clock_is_shed() -> None:
 
 def test_who_fell_behind_is_shed_until_the_lane_lets_go_of_it_or_somebody_is_idle() -> None:
     shedding = Shedding(Overload(LAG_NS))
-    shedding.join_lane(0, 0)
-    shedding.look(0, 0, LAG_NS + 1)
+    shedding.look(0, 0, 1)
+    shedding.look(0, 0, LAG_NS + 2)
     shedding.look(30 * NS_PER_S, 0, 2 * LAG_NS)
     assert shedding.active, "it has caught up with the clock, and there is more"
     shedding.leave_lane()
     assert not shedding.active
-    shedding.join_lane(0, NS_PER_S)
+    shedding.look(0, 0, NS_PER_S)
     shedding.look(0, 0, NS_PER_S + LAG_NS + 1)
     assert shedding.active
     shedding.look(0, NS_PER_S + 1, NS_PER_S + 2 * LAG_NS)
