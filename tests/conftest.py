@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.certificates import Authority, Pair
     from tests.support.daemon import Daemon
 
 
@@ -21,3 +24,27 @@ def start_daemon() -> "Iterator[Callable[..., Daemon]]":
             return stack.enter_context(Daemon(*settings, **options)).wait_ready()
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> "Authority":
+    """An authority of the test's own, whom nobody else trusts."""
+    from tests.support.certificates import Authority
+
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def pairs(authority: "Authority") -> "list[Pair]":
+    """Two certificates with their keys, of different kinds."""
+    return [authority.pair(), authority.pair(kind="rsa")]
+
+
+@pytest.fixture
+def place(tmp_path: "Path", pairs: "list[Pair]") -> "Pair":
+    """The files that a daemon's configuration names; the first pair is there."""
+    from tests.support.certificates import Pair
+
+    made = Pair(tmp_path / "the.pem", tmp_path / "the.key")
+    pairs[0].copy_to(made)
+    return made

@@ -38,6 +38,11 @@ class AddressList:
         """Return the number of entries. Whether an empty list means nobody or everybody is the caller's to say."""
         return len(self._networks)
 
+    @property
+    def unbounded(self) -> bool:
+        """Whether one of the entries is everybody (a prefix of no bits), which as a protection is none."""
+        return any(network.prefixlen == 0 for network in self._networks)
+
     def __contains__(self, address: str) -> bool:
         """Return whether the address is in one of the networks; False for what is no address."""
         parsed = _parsed(address)

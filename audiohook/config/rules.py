@@ -161,6 +161,11 @@ def _check_worker_rows(config: Config, origins: Mapping[str, str]) -> None:
     raise refused(origins.get(key, "defaults"), key, getattr(config.server, blamed), remedy)
 
 
+def _names_some(networks: list[str]) -> bool:
+    """Return whether a list of networks says who, and not that it is everybody ("0.0.0.0/0")."""
+    return bool(networks) and not AddressList(networks).unbounded
+
+
 def _check_listeners(config: Config, file: str) -> None:
     places: dict[tuple[str, int], int] = {}
     for index, text in enumerate(config.server.listen):
@@ -170,8 +175,9 @@ def _check_listeners(config: Config, file: str) -> None:
         first = places.setdefault((address.host, address.port), index)
         if first != index:
             raise refused(file, key, text, f"the same address as server.listen[{first}]; name each once")
-        encrypted = config.tls.certificate_file or config.server.trusted_proxies
-        closed = config.auth.keys_file or config.server.allow or config.tls.require_client_certificate
+        encrypted = config.tls.certificate_file or _names_some(config.server.trusted_proxies)
+        named = config.auth.keys_file or _names_some(config.server.allow)
+        closed = named or config.tls.require_client_certificate
         guarded = encrypted and closed
         if not address.loopback and not guarded and not config.server.allow_anonymous:
             remedy = (

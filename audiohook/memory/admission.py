@@ -57,7 +57,8 @@ class Admission:
     def acquire(self, row: int, generation: int, **identity: int | str) -> int | Cap | None:
         """Take a slot as `SlotPool.acquire` does, or return which cap forbids it; None if every slot is in use.
 
-        `identity` has `source_address` ("address:port") and `organization_id`; who has none is not counted under it.
+        `identity` has `source_address` ("address:port"; port 0 where a proxy named the address only) and
+        `organization_id`; who has none is not counted under it.
         """
         if not self._capped:
             return self._pool.acquire(row, generation, **identity)

@@ -70,10 +70,6 @@ class TlsPair:
             return False
         return self._take(stamp)
 
-    def reload(self) -> bool:
-        """Load the files now, whether they have changed or not. Returns and raises as `refresh`."""
-        return self._take(self._stamps())
-
     def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """Return the server's side of a new connection."""
         settings, loaded = self._settings, self._context

@@ -95,11 +95,6 @@ class CertificateWatch:
         if now_ns - self._status_ns >= STATUS_EVERY_NS:
             self._write_status(now_ns)
 
-    def reload(self, now_ns: int) -> None:
-        """Load certificate and key now: somebody has asked for it. Workers find the change by themselves."""
-        if self._pair is not None and self._pair.reload():
-            self._announce(self._pair, now_ns)
-
     def stop(self) -> None:
         """The service ends: make no more handshakes."""
         self._stopped = True

@@ -320,7 +320,10 @@ class Connection:
             self._call.refuse(OVERLOADED, now_ns)
             self._handle(self._call.events(), now_ns)
             return
-        self._address, refusal, delay_ns = self._access.judge(asked, self._address)
+        connected = self._address
+        self._address, refusal, delay_ns = self._access.judge(asked, connected)
+        if self._address != connected:
+            self._port = 0  # the one we know is the proxy's
         if refusal is None:
             self._call.let_in(now_ns)
         else:

@@ -22,11 +22,6 @@ SAMPLE = Sample("nginx/audiohook.conf")
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def behind(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Behind]:
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
     with ExitStack() as stack:

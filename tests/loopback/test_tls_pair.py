@@ -16,24 +16,6 @@ from tests.support.tls import TlsClient, TlsServer, anybody, shake_hands
 YESTERYEAR = "20210101000000Z"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def pairs(authority: Authority) -> list[Pair]:
-    return [authority.pair(), authority.pair(kind="rsa")]
-
-
-@pytest.fixture
-def place(tmp_path: Path, pairs: list[Pair]) -> Pair:
-    """The files that a daemon's configuration names; the first pair is there."""
-    made = Pair(tmp_path / "the.pem", tmp_path / "the.key")
-    pairs[0].copy_to(made)
-    return made
-
-
 def loaded(place: Pair) -> TlsPair:
     return TlsPair(Tls(certificate_file=str(place.certificate), key_file=str(place.key)))
 
@@ -153,18 +135,6 @@ def test_a_broken_pair_leaves_the_old_one_in_force_and_is_told_once(place: Pair,
     assert (settled(pair), pair.error, served(pair)) == (True, None, pairs[1].der)
 
 
-def test_who_asks_need_not_wait(place: Pair, pairs: list[Pair]) -> None:
-    pair = loaded(place)
-    pairs[1].copy_to(place)
-    assert pair.reload()
-    assert served(pair) == pairs[1].der
-    place.key.write_text("")
-    assert pair.reload()
-    assert not pair.reload(), "the same is not told twice"
-    assert served(pair) == pairs[1].der
-    assert not pair.refresh()
-
-
 def test_an_expired_one_takes_the_place_of_no_valid_one(place: Pair, pairs: list[Pair], authority: Authority) -> None:
     expired = authority.pair(from_time=LONG_AGO, until_time=YESTERYEAR)
     pair = loaded(place)
@@ -198,7 +168,7 @@ def test_no_handshake_fails_while_pairs_are_exchanged(place: Pair, pairs: list[P
         hellos = [client.step() for client in clients]
         answers = [servers[0].step(hellos[0]), b"", servers[2].step(hellos[2][:40])]
         pairs[number % 2].copy_to(place)
-        assert pair.reload()
+        assert settled(pair)
         assert pair.error is None
         servers[0].step(clients[0].step(answers[0]))
         for client, server, rest in ((clients[1], servers[1], hellos[1]), (clients[2], servers[2], hellos[2][40:])):

@@ -61,6 +61,17 @@ def wait_generations(daemon: Daemon, *wanted: int) -> None:
     daemon.wait(lambda: set(generations(daemon).values()) == set(wanted), f"generations {wanted} and no other")
 
 
+def calls_on(daemon: Daemon, *rows: int) -> list[Peer]:
+    """Return calls of which each of these workers has one at least. How many that takes is the workers' to settle."""
+    peers: list[Peer] = []
+    missing = set(rows)
+    while missing:
+        assert len(peers) < 64, f"{len(peers)} calls, and none came to workers {missing}"
+        peers.append(call(daemon.address))
+        missing.discard(daemon.hub.open(participant_id=peers[-1].participant_id).card()["row"])
+    return peers
+
+
 class Code:
     """A copy of the package, from which a daemon runs, and which can be changed under it."""
 

@@ -5,6 +5,7 @@ Every address is one of loopback's own, so that a peer can come from several.
 
 import socket
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from audiohook.auth.proxy_protocol import SIGNATURE
 from audiohook.auth.signing import Stamp, sign
+from audiohook.session import context_client
 from audiohook.session.audiohook2_client import upgrade_headers
 from audiohook.wire.client import UpgradeAnswer, UpgradeReader, upgrade_request
 from tests.support.daemon import Daemon
@@ -62,6 +64,20 @@ def test_who_is_in_the_list_may_call_also_through_a_trusted_proxy(start_daemon: 
     assert status(daemon, PROXY, through(CALLER, STRANGER)) == 403, "the rightmost that is no proxy"
     assert status(daemon, PROXY, through("garbage")) == 403
     daemon.wait(lambda: daemon.counter("forbidden_address") == 4, "four refusals")
+
+
+def test_behind_a_proxy_the_caller_is_shown_without_a_port(start_daemon: Start) -> None:
+    daemon = start_daemon(f'server.trusted_proxies=["{PROXY}"]')
+    call, participant = str(uuid.uuid4()), str(uuid.uuid4())
+    named = context_client.upgrade_headers(
+        call_id=call, session_id="a-session", user_id="a-user", participant_id=participant, direction="inbound"
+    )
+    headers = (*named, ("x-forwarded-for", CALLER))
+    with connect(daemon, PROXY) as connected:
+        connected.sendall(upgrade_request("/", HOST, headers, KEY))
+        assert read_answer(connected).status == 101
+        assert daemon.hub.open(participant_id=participant).card()["source_address"] == f"{CALLER}:0"
+        daemon.wait_logged(f"stream started .*from={CALLER}:0")
 
 
 def test_a_trusted_proxy_says_first_for_whom_it_speaks(start_daemon: Start) -> None:

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.reloads import PATIENT, Code, ctl, generations, held, reload, reload_events, wait_generations
+from tests.process.reloads import (
+    PATIENT,
+    Code,
+    calls_on,
+    ctl,
+    generations,
+    held,
+    reload,
+    reload_events,
+    wait_generations,
+)
 from tests.support.daemon import Daemon, kill
 from tests.support.peer import Peer, call
 
@@ -115,9 +125,7 @@ def test_new_workers_that_never_serve_leave_the_old_ones(start_daemon: StartDaem
     )
     daemon.signal(signal.SIGHUP)
     daemon.wait_logged("worker accepts row=2 generation=1")
-    peers = [call(daemon.address) for _ in range(9)]
-    new = [peer for peer in peers if daemon.hub.open(participant_id=peer.participant_id).card()["row"] == 2]
-    assert new
+    peers = calls_on(daemon, 2)
     (tmp_path / "go").touch()
     daemon.wait_logged("not reloaded: worker 3 cannot boot: no, thanks")
     daemon.wait(lambda: 3 not in daemon.workers(), "the end of the one that does not boot")
@@ -125,7 +133,7 @@ def test_new_workers_that_never_serve_leave_the_old_ones(start_daemon: StartDaem
     assert [event["event"] for event in reload_events(daemon)] == ["reload_failed"]
     more = [call(daemon.address) for _ in range(6)]
     rows = {daemon.hub.open(participant_id=peer.participant_id).card()["row"] for peer in more}
-    assert rows == {0, 1}
+    assert rows <= {0, 1}
     for peer in [*old, *peers, *more]:
         assert peer.close() == 1000
     wait_generations(daemon, 0)
@@ -162,7 +170,7 @@ def test_an_old_worker_that_dies_during_a_reload(start_daemon: StartDaemon, tmp_
         f"    import time\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n    worker = Worker("
     )
     code.change("worker/process.py", "    worker = Worker(", waits)
-    peers = [call(daemon.address) for _ in range(8)]
+    peers = calls_on(daemon, 0, 1)
     daemon.signal(signal.SIGHUP)
     daemon.wait_logged("re-executes itself")
     kill(daemon.workers()[1], signal.SIGKILL)

@@ -25,24 +25,6 @@ DEADLINE_SECONDS = 60
 HANDSHAKE_SECONDS = 1.0
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def pairs(authority: Authority) -> list[Pair]:
-    return [authority.pair(), authority.pair(kind="rsa")]
-
-
-@pytest.fixture
-def place(tmp_path: Path, pairs: list[Pair]) -> Pair:
-    """The files that the configuration names; the first pair is there."""
-    made = Pair(tmp_path / "the.pem", tmp_path / "the.key")
-    pairs[0].copy_to(made)
-    return made
-
-
 @pytest.fixture
 def start(place: Pair, authority: Authority) -> Iterator[Callable[..., Daemon]]:
     running: list[Daemon] = []

@@ -51,6 +51,18 @@ def test_who_may_listen_beyond_loopback(names: list[str], anonymous: bool) -> No
         assert key in error.remedy
 
 
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
+@pytest.mark.parametrize(
+    "others", [ENCRYPTED["TLS"], CLOSED["keys"]], ids=["who may call is everybody", "the proxy is everybody"]
+)
+def test_a_list_that_names_everybody_protects_from_nobody(others: list[str], everybody: str) -> None:
+    key = "server.allow" if others is ENCRYPTED["TLS"] else "server.trusted_proxies"
+    assert refused([*others, f'{key}=["192.0.2.0/24"]', PUBLIC]) is None
+    error = refused([*others, f'{key}=["192.0.2.0/24", "{everybody}"]', PUBLIC])
+    assert error is not None
+    assert error.key == "server.listen[1]"
+
+
 def test_the_file_that_named_the_address_is_blamed_whatever_else_was_set(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text('[server]\nlisten = ["[::]:8443"]\n')
