@@ -65,6 +65,10 @@ class Arena:
         self.card_versions: npt.NDArray[np.uint64] = strided(
             versions, (shape,), (layout.CARD_STRIDE,), writeable=writable
         )
+        self._slots = np.arange(shape)
+        self._states = self.cards["state"]
+        self.heads = {name: self._heads(name) for name in ("call_id", "session_id")}
+        """What streams are searched by (`cards.slots_naming`): text compared by the word, not by the letter."""
 
     def header(self, name: str) -> int:
         return self.words[layout.HEADER.index(name)]
@@ -75,9 +79,15 @@ class Arena:
 
     def states(self) -> npt.NDArray[np.uint32]:
         """Return the state of every slot: one scan, good for finding candidates; the card decides."""
-        slots = np.arange(self.geometry.slots)
-        states: npt.NDArray[np.uint32] = self.cards["state"][slots, (self.card_versions & np.uint64(1)).astype(np.intp)]
+        current = (self.card_versions & np.uint64(1)).astype(np.intp)
+        states: npt.NDArray[np.uint32] = self._states[self._slots, current]
         return states
+
+    def _heads(self, name: str) -> npt.NDArray[np.uint64]:
+        """Return the first word of a text field in both copies of every card: a view of shape (slots, 2)."""
+        start = int(self.cards[name].ctypes.data) - self.address
+        strides = (layout.CARD_STRIDE, layout.CARD_BYTES)
+        return np.ndarray((self.geometry.slots, 2), np.uint64, self.map, start, strides)
 
 
 def read_geometry(fd: int) -> Geometry:

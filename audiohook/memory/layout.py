@@ -7,6 +7,7 @@ whatever one process writes while another reads lies on a cache line of its own;
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -223,6 +224,8 @@ CURSOR_BYTES = 512
 CURSORS = ("claim", "commit", "d_claim", "d_commit", "epoch", "totals_version")
 """Cursor words of a slot, each on a line of its own, from byte 0 of the slot's cursor block."""
 
+_CURSOR_WORDS = {name: number * LINE_BYTES // WORD_BYTES for number, name in enumerate(CURSORS)}
+
 TOTALS_OFFSET = len(CURSORS) * LINE_BYTES
 """Byte offset in a cursor block of the two copies of the totals, a line each: `valid_from`, then one word a cause."""
 
@@ -253,9 +256,12 @@ EVENT_CLAIM, EVENT_COMMIT = 0, LINE_BYTES
 then records: a word with the text's length in bytes, and one JSON object in UTF-8."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Geometry:
-    """Sizes that the configuration decides, and the offset of every section that follows from them."""
+    """Sizes that the configuration decides, and the offset of every section that follows from them.
+
+    Offsets are worked out once: a new stream asks for them a hundred times.
+    """
 
     slots: int
     rows: int
@@ -267,37 +273,37 @@ class Geometry:
     def rows_offset(self) -> int:
         return PAGE_BYTES
 
-    @property
+    @cached_property
     def cards_offset(self) -> int:
         """One row more than `rows`: the last one is the supervisor's."""
         return self.rows_offset + (self.rows + 1) * ROW_BYTES
 
-    @property
+    @cached_property
     def cursors_offset(self) -> int:
         return whole_pages(self.cards_offset + self.slots * CARD_STRIDE)
 
-    @property
+    @cached_property
     def descriptors_offset(self) -> int:
         return whole_pages(self.cursors_offset + self.slots * CURSOR_BYTES)
 
-    @property
+    @cached_property
     def descriptor_block_bytes(self) -> int:
         """Bytes of one slot's descriptor columns."""
         return len(COLUMNS) * self.descriptors * WORD_BYTES
 
-    @property
+    @cached_property
     def events_offset(self) -> int:
         return whole_pages(self.descriptors_offset + self.slots * self.descriptor_block_bytes)
 
-    @property
+    @cached_property
     def event_ring_bytes(self) -> int:
         return PAGE_BYTES + whole_pages(self.event_records * EVENT_BYTES)
 
-    @property
+    @cached_property
     def rings_offset(self) -> int:
         return self.events_offset + (self.rows + 1) * self.event_ring_bytes
 
-    @property
+    @cached_property
     def arena_bytes(self) -> int:
         return self.rings_offset + self.slots * self.ring_bytes
 
@@ -335,7 +341,7 @@ def card_word(geometry: Geometry, slot: int) -> int:
 
 def cursor_word(geometry: Geometry, slot: int, name: str) -> int:
     """Return the index of a slot's cursor word among the words of the arena."""
-    return (geometry.cursors_offset + slot * CURSOR_BYTES + CURSORS.index(name) * LINE_BYTES) // WORD_BYTES
+    return (geometry.cursors_offset + slot * CURSOR_BYTES) // WORD_BYTES + _CURSOR_WORDS[name]
 
 
 def totals_word(geometry: Geometry, slot: int, copy: int) -> int:

@@ -7,6 +7,7 @@ its lock (`locks.py`); cursor words are never reset, so a window of an earlier c
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from audiohook.errors import WORKER_DIED
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
-from audiohook.memory.cards import new_card, read_card, update_card
+from audiohook.memory.cards import new_card, read_card, read_number, update_card
 from audiohook.memory.locks import SlotLocks
 from audiohook.memory.timeline import Timeline
 
@@ -33,6 +34,7 @@ class SlotPool:
         self.arena = arena
         self.locks = locks
         self.held: set[int] = set()
+        self._seen_free: deque[int] = deque()
         self.pushed_out: list[dict[str, Any]] = []
         """PARKED streams that `acquire` ended since there was no other slot: their cards, with `slot`. For the caller
         to tell of, and to take out of here."""
@@ -44,13 +46,13 @@ class SlotPool:
         that they are live but whose lock is free: their owner was killed and nobody has repaired them yet. A PARKED
         stream is only ended for a new one if there is nothing else, and the oldest before the others.
         """
-        for slot, seen in self._candidates():
+        for slot, seen in self._candidates(row):
             # Our own lock would be granted to us again: what this process holds is no candidate.
             if slot in self.held or not self.locks.try_lock(slot):
                 continue
-            state = read_card(self.arena, slot)["state"]
-            if state == layout.PARKED != seen:
-                self.locks.unlock(slot)  # used and parked since the scan: others come before it
+            state = read_number(self.arena, slot, "state")
+            if state != seen and (seen == layout.FREE or state == layout.PARKED):
+                self.locks.unlock(slot)  # used since the scan: others come before it
                 continue
             if state == layout.PARKED:
                 update_card(self.arena, slot, **_ended({}))
@@ -63,14 +65,24 @@ class SlotPool:
             return slot
         return None
 
-    def _candidates(self) -> Iterator[tuple[int, int]]:
-        """Yield slots with the state in which they were seen, in the order in which they are to be tried."""
+    def _candidates(self, row: int) -> Iterator[tuple[int, int]]:
+        """Yield slots with the state in which they were seen, in the order in which they are to be tried.
+
+        A scan of all cards is for many streams: what it found FREE is tried, one slot after the other, until nothing
+        of it is left. Each row begins elsewhere, so that workers seldom try the same.
+        """
+        while self._seen_free:
+            yield self._seen_free.popleft(), layout.FREE
+        self._seen_free.extend(np.flatnonzero(self.arena.states() == layout.FREE).tolist())
+        self._seen_free.rotate(-(row * len(self._seen_free) // self.arena.geometry.rows))
+        while self._seen_free:
+            yield self._seen_free.popleft(), layout.FREE
         slots = np.arange(self.arena.geometry.slots)
         current = (self.arena.card_versions & np.uint64(1)).astype(np.intp)
         states = self.arena.cards["state"][slots, current]
         ended_ns = self.arena.cards["ended_monotonic_ns"][slots, current]
         rank = _RANKS[states]
-        return ((int(slot), int(states[slot])) for slot in np.lexsort((ended_ns, rank)))
+        yield from ((int(slot), int(states[slot])) for slot in np.lexsort((ended_ns, rank)))
 
     def _recycle(self, slot: int, row: int, generation: int, identity: dict[str, int | str]) -> None:
         """Move the slot's cursors to fresh ground and write the new stream's card.
@@ -188,7 +200,7 @@ class SlotPool:
         died = []
         states = self.arena.states()
         for slot in (int(slot) for slot in np.flatnonzero(np.isin(states, list(layout.OWNED_STATES)))):
-            if row not in (None, read_card(self.arena, slot)["row"]) or not self.locks.try_lock(slot):
+            if row not in (None, read_number(self.arena, slot, "row")) or not self.locks.try_lock(slot):
                 continue
             card = read_card(self.arena, slot)
             if row in (None, card["row"]) and card["state"] in layout.OWNED_STATES:
@@ -210,7 +222,7 @@ class SlotPool:
         freed = 0
         states = self.arena.states()
         for slot in (int(slot) for slot in np.flatnonzero(np.isin(states, list(layout.OVER_STATES)))):
-            if read_card(self.arena, slot)["ended_monotonic_ns"] + keep_ns > now_ns or not self.locks.try_lock(slot):
+            if read_number(self.arena, slot, "ended_monotonic_ns") + keep_ns > now_ns or not self.locks.try_lock(slot):
                 continue
             card = read_card(self.arena, slot)
             if card["state"] in layout.OVER_STATES and card["ended_monotonic_ns"] + keep_ns <= now_ns:

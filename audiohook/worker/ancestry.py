@@ -15,10 +15,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from audiohook.memory import layout
-from audiohook.memory.cards import read_card, update_card
+from audiohook.memory.cards import read_card, read_number, slots_naming, update_card
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.timeline import Recycled, Timeline
 from audiohook.session.context import DIALECT as CONTEXT
@@ -62,7 +60,7 @@ class Ancestor:
         if self.taken:
             pool.release(self.slot, flags=self.card["flags"] | layout.FLAG_TAKEN_ON, **continued)
         elif self.slot not in pool.held and pool.locks.try_lock(self.slot):
-            if read_card(pool.arena, self.slot)["epoch"] == self.card["epoch"]:
+            if read_number(pool.arena, self.slot, "epoch") == self.card["epoch"]:
                 update_card(pool.arena, self.slot, **continued)
             pool.locks.unlock(self.slot)
 
@@ -82,13 +80,9 @@ def find_ancestor(
 
 def same_way(pool: SlotPool, identity: Identity, states: Collection[int]) -> Iterator[dict[str, Any]]:
     """Yield the cards, with `slot`, of streams of this call, participant and direction, the newest first."""
-    arena = pool.arena
-    slots = np.arange(arena.geometry.slots)
-    current = (arena.card_versions & np.uint64(1)).astype(np.intp)
-    calls = arena.cards["call_id"][slots, current]
     found = []
-    for slot in map(int, np.flatnonzero(calls == identity.call_id.encode())):
-        card = read_card(arena, slot)
+    for slot in slots_naming(pool.arena, "call_id", identity.call_id):
+        card = read_card(pool.arena, slot)
         ours = all(card[name] == getattr(identity, name) for name in _WAY)
         if ours and card["state"] in states:
             found.append({**card, "slot": slot})
@@ -132,15 +126,14 @@ def _age_ns(card: dict[str, Any]) -> int:
 def _find_named(pool: SlotPool, identity: Identity, session_ids: tuple[str, ...]) -> Ancestor | None:
     """Return the newest of the named sessions that has a stream here, of the same dialect and organization."""
     arena = pool.arena
-    cards = []
-    for slot in map(int, np.flatnonzero(arena.states() > layout.OPENING)):
-        card = {**read_card(arena, slot), "slot": slot}
-        same = card["dialect"] == identity.dialect and card["organization_id"] == identity.organization_id
-        if same and card["session_id"] in session_ids:
-            cards.append((session_ids.index(card["session_id"]), card))
-    for _, card in sorted(cards, key=lambda found: found[0], reverse=True):
-        try:
-            return Ancestor(card, Timeline(arena, card["slot"], card).end)
-        except Recycled:
-            continue
+    for session_id in reversed(session_ids):
+        for slot in slots_naming(arena, "session_id", session_id):
+            card = {**read_card(arena, slot), "slot": slot}
+            named = card["session_id"] == session_id and card["state"] not in (layout.FREE, layout.OPENING)
+            if not named or any(card[name] != getattr(identity, name) for name in ("dialect", "organization_id")):
+                continue
+            try:
+                return Ancestor(card, Timeline(arena, slot, card).end)
+            except Recycled:
+                continue
     return None

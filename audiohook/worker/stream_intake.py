@@ -10,7 +10,7 @@ import time
 from functools import partial
 
 from audiohook.memory import layout
-from audiohook.memory.cards import read_card, update_card
+from audiohook.memory.cards import read_card, read_number, update_card
 from audiohook.memory.syscalls import futex_wake
 from audiohook.memory.timeline import Timeline
 from audiohook.memory.verdict import ending
@@ -53,7 +53,7 @@ class StreamIntake:
         self._share = share
         self._row = share.row
         self.slot = slot
-        self.epoch: int = read_card(share.arena, slot)["epoch"]
+        self.epoch: int = read_number(share.arena, slot, "epoch")
         self.stream_id = stream_id
         self.continues_from_frames = None if ancestor is None else ancestor.end_frame
         self._returned_to = ancestor if ancestor is not None and ancestor.last_packet_ns else None
@@ -62,7 +62,7 @@ class StreamIntake:
         self._writer = StreamWriter(share.arena, slot, media.rate_hz, len(media.channel_names), first_frame)
         recut_told = partial(tell_recut, share, stream_id, self._call_id)
         self._feed = feed_for(decoder, media, self._writer, share.row, recut_told)
-        self._flags: int = read_card(share.arena, slot)["flags"]
+        self._flags: int = read_number(share.arena, slot, "flags")
         self._state = layout.LIVE
         self._opened_ns = time.monotonic_ns()
         self._last_packet_ns = 0
