@@ -13,7 +13,7 @@ from typing import Any
 from audiohook.control.commands import Command, Reply, Status, Verb, command_event
 from audiohook.errors import CALL_ENDED, DISCONNECTED, SHUTDOWN, Closure
 from audiohook.memory import layout
-from audiohook.memory.cards import read_card
+from audiohook.memory.cards import read_card, read_number
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.row import Row
 from audiohook.memory.syscalls import futex_wake
@@ -67,7 +67,7 @@ class Parking:
             card = {**read_card(self._pool.arena, command.slot), "slot": command.slot, "epoch": command.epoch}
             return command.done() if self._end(card, _reason(_ENDS[command.verb])) else command.refused(BUSY_TEXT)
         if command.verb is Verb.HOLD:
-            flags = read_card(self._pool.arena, command.slot)["flags"] | layout.FLAG_HELD
+            flags = read_number(self._pool.arena, command.slot, "flags") | layout.FLAG_HELD
             amended = self._amend(command, flags=flags, parked_until_ns=now_ns + self._hold_ns, expected_until_ns=0)
         elif command.verb is Verb.UNHOLD:
             amended = self._amend(command, expected_until_ns=now_ns + EXPECTED_BACK_NS)

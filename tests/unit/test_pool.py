@@ -6,6 +6,7 @@ processes and real kills: tests/stress/test_slots_killed.py.
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_free_slots_first_then_the_longest_ended(house: Bench) -> None:
 
 def test_dead_owners_slots_come_last(house: Bench) -> None:
     dead = house.new_pool()
-    assert dead.acquire(1, 1, call_id="dead") == 0
+    assert dead.acquire(0, 1, call_id="dead") == 0
     dead.locks.close()
     assert house.pool.acquire(0, 1) == 1
     house.pool.release(1)
@@ -146,8 +147,8 @@ def test_parked_between_the_scan_and_the_lock(house: Bench) -> None:
     """The scan saw FREE; by the time the lock was ours the slot had been used and parked."""
 
     class Parking(SlotPool):
-        def _candidates(self) -> Iterator[tuple[int, int]]:
-            found = list(super()._candidates())
+        def _candidates(self, row: int) -> Iterator[tuple[int, int]]:
+            found = list(super()._candidates(row))
             slot = house.pool.acquire(0, 1)
             assert slot is not None
             house.pool.park(slot, NEVER_NS)
@@ -155,21 +156,24 @@ def test_parked_between_the_scan_and_the_lock(house: Bench) -> None:
 
     other = house.new_pool()
     parking = Parking(house.arena, other.locks)
-    assert parking.acquire(1, 1) == 1
+    assert parking.acquire(0, 1) == 1
     assert state(house, 0) == layout.PARKED
     assert house.pool.locks.try_lock(0), "the parked slot's lock was kept"
     other.locks.close()
 
 
 def test_a_new_card_says_who_and_nothing_of_before(house: Bench) -> None:
-    slot = house.pool.acquire(0, 3, call_id="first", ani="+49 30 1", rate_hz=8000)
+    slot = house.pool.acquire(1, 3, call_id="first", ani="+49 30 1", rate_hz=8000)
     assert slot is not None
     house.pool.release(slot, end_reason="peer_closed", close_code=1000)
     house.pool.silence_ended(now_ns=1 << 62, keep_ns=0)
-    again = house.pool.acquire(1, 4, call_id="second")
+    for other in {0, 1, 2} - {slot}:
+        assert house.pool.locks.try_lock(other)
+        house.pool.held.add(other)
+    again = house.pool.acquire(0, 4, call_id="second")
     assert again == slot
     card = read_card(house.reader, slot)
-    assert (card["state"], card["row"], card["generation"], card["epoch"]) == (layout.OPENING, 1, 4, 2)
+    assert (card["state"], card["row"], card["generation"], card["epoch"]) == (layout.OPENING, 0, 4, 2)
     assert (card["call_id"], card["ani"], card["end_reason"], card["close_code"], card["rate_hz"]) == (
         "second",
         *("",) * 2,
@@ -183,9 +187,11 @@ def test_a_new_card_says_who_and_nothing_of_before(house: Bench) -> None:
 def test_mark_dead_marks_that_rows_streams_only(house: Bench) -> None:
     dead, alive = house.new_pool(), house.new_pool()
     assert dead.acquire(0, 1, call_id="a") == 0
-    assert alive.acquire(1, 1, call_id="b") == 1
-    assert dead.acquire(0, 1, call_id="c") == 2
-    dead.release(2, end_reason="peer_closed")
+    living = alive.acquire(1, 1, call_id="b")
+    over = dead.acquire(0, 1, call_id="c")
+    assert living is not None
+    assert over is not None
+    dead.release(over, end_reason="peer_closed")
     assert house.pool.mark_dead(0) == [], "its owner lives"
     dead.locks.close()
     died = house.pool.mark_dead(0)
@@ -193,8 +199,8 @@ def test_mark_dead_marks_that_rows_streams_only(house: Bench) -> None:
     card = read_card(house.reader, 0)
     assert (card["state"], card["end_reason"]) == (layout.ABORTED, WORKER_DIED)
     assert card["ended_monotonic_ns"] > 0
-    assert state(house, 1) == layout.OPENING
-    assert read_card(house.reader, 2)["end_reason"] == "peer_closed"
+    assert state(house, living) == layout.OPENING
+    assert read_card(house.reader, over)["end_reason"] == "peer_closed"
     assert house.pool.mark_dead(0) == []
     assert house.pool.locks.try_lock(0), "the repaired slot's lock was kept"
     alive.locks.close()
@@ -303,3 +309,28 @@ def test_scan_agrees_with_the_cards(house: Bench) -> None:
     states = house.reader.states()
     assert list(states) == [layout.OPENING, layout.HELD, layout.FREE]
     assert states.dtype == np.uint32
+
+
+def test_rows_begin_at_different_slots_and_leave_none_out() -> None:
+    with bench(replace(SMALL, slots=8, rows=4)) as house:
+        pools = [house.new_pool() for _ in range(4)]
+        taken = [pool.acquire(row, 1) for _ in range(2) for row, pool in enumerate(pools)]
+        assert sorted(slot for slot in taken if slot is not None) == list(range(8))
+        assert len({slot for slot in taken[:4] if slot is not None}) == 4
+        assert house.pool.acquire(0, 1) is None
+        for pool in pools:
+            pool.locks.close()
+
+
+def test_what_was_seen_free_and_used_meanwhile_comes_after_what_is_free(house: Bench) -> None:
+    """The other worker has used 1 since our scan, and its call is over; 2 has never had one."""
+    assert house.pool.acquire(0, 1) == 0
+    other = house.new_pool()
+    assert other.locks.try_lock(2)
+    other.held.add(2)
+    used = other.acquire(0, 1)
+    assert used == 1
+    other.release(1)
+    other.let_go(2)
+    assert fill(house.pool) == [2, 1]
+    other.locks.close()
