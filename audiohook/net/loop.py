@@ -7,6 +7,9 @@ chores (`every_turn`). What makes it fair:
   selector and waits in the *bulk lane*, which is served round-robin for at most 2 ms a turn. So 100 peers that each
   send 30 s of audio at once delay live calls by 5 ms; with reads of 64 KB it was 1.6 s. Where turns are long, a third
   of the time is the lane's: else whoever gets into it in an overload waits there for ever, pings and all;
+- newcomers, who have no call yet, come after all others, for 10 ms a turn or a third of what the others took. Whom that
+  leaves out is ready again at once. A call that begins costs as much as twenty packets: where a thousand came back in
+  one second, those who had stayed waited for 250 of them at a time, and were taken for an overload;
 - timers are a heap of hints: a callback is called at or after its time, and one that finds itself early asks again.
 
 Readiness is level-triggered. A source that is closed while its event is still in the batch is skipped.
@@ -23,6 +26,7 @@ from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 EVENTS_A_STRETCH = 64
 BULK_NS = 2 * NS_PER_MS
+NEWCOMERS_NS = 10 * NS_PER_MS
 LONGEST_WAIT_NS = 60 * NS_PER_S
 """One wait. epoll_wait(2) counts milliseconds in an int, so it refuses a timer that is due in a month."""
 
@@ -31,6 +35,8 @@ class Source(Protocol):
     """Something with a descriptor that the loop serves."""
 
     closed: bool
+    newcomer: bool
+    """Whether others come first: nobody has a call here yet."""
 
     def on_ready(self, mask: int, now_ns: int) -> None:
         """Serve readiness; `mask` as in `selectors`."""
@@ -102,14 +108,29 @@ class Loop:
         started_ns = self.clock()
         if self.idle:
             self.idle_ns = started_ns
+        newcomers: list[tuple[Source, int]] = []
         for number, (key, mask) in enumerate(ready, 1):
             source: Source = key.data
-            if not source.closed:
+            if source.newcomer:
+                newcomers.append((source, mask))
+            elif not source.closed:
                 source.on_ready(mask, self.clock())
             if number % EVENTS_A_STRETCH == 0:
                 self._between(self.clock(), BULK_NS)
+        if newcomers:
+            self._serve_newcomers(newcomers, started_ns)
         self.turn_ns = self.clock() - started_ns
         self.turns += 1
+
+    def _serve_newcomers(self, newcomers: list[tuple[Source, int]], started_ns: int) -> None:
+        now_ns = self.clock()
+        end_ns = now_ns + max(NEWCOMERS_NS, (now_ns - started_ns) // 3)
+        for source, mask in newcomers:
+            if not source.closed:
+                source.on_ready(mask, now_ns)
+                now_ns = self.clock()
+            if now_ns >= end_ns:
+                return
 
     def _between(self, now_ns: int, bulk_ns: int) -> int:
         """Serve the bulk lane, the timers and the chores; return when the next turn must be at the latest."""

@@ -140,6 +140,8 @@ def _knocks(listener: socket.socket) -> bool:
 class _Door:
     """A listener as a source of the loop."""
 
+    newcomer = False
+
     def __init__(self, acceptor: Acceptor, listener: socket.socket) -> None:
         self._acceptor = acceptor
         self.listener = listener

@@ -90,6 +90,7 @@ class Connection:
         "_socket",
         "_stream",
         "closed",
+        "newcomer",
     )
 
     def __init__(
@@ -122,6 +123,7 @@ class Connection:
         self._shedding = Shedding(overload)
         self._half_closed = False
         self.closed = False
+        self.newcomer = True
         self._mask = selectors.EVENT_READ
         loop.register(socket, self._mask, self)
         self._rearm()
@@ -344,6 +346,7 @@ class Connection:
             self._call.refuse(stream, now_ns)
         else:
             self._stream = stream
+            self.newcomer = False
             self._owner.stream_began(self, stream)
             self._call.admit(now_ns, stream.continues_from_frames)
         self._handle(self._call.events(), now_ns)

@@ -316,7 +316,7 @@ class Worker:
 class _Wakeup:
     """A descriptor whose readiness means one thing."""
 
-    closed = False
+    closed = newcomer = False
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback = callback

@@ -29,6 +29,8 @@ BACKLOG = 128
 class EchoPeer:
     """One connection, in the loop until `_drop`: in the selector, or in the bulk lane, never in both."""
 
+    newcomer = False
+
     def __init__(self, socket: StreamSocket, loop: Loop) -> None:
         self._socket = socket
         self._loop = loop
@@ -135,7 +137,7 @@ class EchoPeer:
 class EchoAcceptor:
     """Takes in every connection that comes."""
 
-    closed = False
+    closed = newcomer = False
 
     def __init__(self, loop: Loop, port: int) -> None:
         self._loop = loop

@@ -54,6 +54,7 @@ class Ready:
     number: int
     served: Callable[["Ready"], None]
     closed: bool = False
+    newcomer: bool = False
 
     def on_ready(self, mask: int, now_ns: int) -> None:
         assert mask == selectors.EVENT_READ
@@ -74,6 +75,7 @@ class Bulk:
     portions: int
     cost_ns: int
     closed: bool = False
+    newcomer: bool = False
 
     def on_ready(self, mask: int, now_ns: int) -> None:
         raise AssertionError("not in the selector")
@@ -241,6 +243,54 @@ def test_timers_and_bulk_come_between_stretches_too(bench: Bench) -> None:
     expected = ["bulk", ("timer", served_ns + 2 * BULK_NS), "chores"]
     assert bench.log[2 + EVENTS_A_STRETCH : -1] == expected
     assert bench.chores_ns == [START_NS + BULK_NS, served_ns + 2 * BULK_NS]
+
+
+CROWD = 100
+"""The number of the first newcomer; others count from 0."""
+
+
+def newcomers(bench: Bench, count: int, cost_ns: int) -> list[int]:
+    """Make sources that can wait, each of which is served once, for `cost_ns`; return their numbers."""
+    first = len(bench.fds)
+
+    def serve(source: Ready) -> None:
+        bench.now_ns += cost_ns
+        bench.loop.unregister(bench.fds[first + source.number - CROWD])
+
+    for source in bench.ready(count, serve):
+        source.newcomer, source.number = True, CROWD + source.number
+    return list(range(CROWD, CROWD + count))
+
+
+def test_newcomers_come_after_all_others_and_for_ten_milliseconds_a_turn(bench: Bench) -> None:
+    crowd = newcomers(bench, 20, 4 * NS_PER_MS)
+    bench.ready(2)
+    turns = []
+    for _ in range(7):
+        began = len(bench.served())
+        bench.loop.turn()
+        turns.append(bench.served()[began:])
+    assert [turn[:2] for turn in turns] == [[0, 1]] * 7
+    assert [len(turn[2:]) for turn in turns] == [3, 3, 3, 3, 3, 3, 2]
+    assert sorted(number for turn in turns for number in turn[2:]) == crowd
+
+
+def test_where_turns_are_long_newcomers_have_a_third_of_what_the_others_took(bench: Bench) -> None:
+    def slow(source: Ready) -> None:
+        bench.now_ns += 45 * NS_PER_MS
+
+    crowd = newcomers(bench, 20, 4 * NS_PER_MS)
+    bench.ready(2, slow)
+    bench.loop.turn()
+    assert bench.served()[:2] == [0, 1]
+    assert bench.served()[2:] == crowd[:8]
+
+
+def test_a_newcomer_that_is_closed_in_the_batch_is_skipped(bench: Bench) -> None:
+    first, second = bench.ready(2, lambda source: setattr(second, "closed", True))
+    first.newcomer = second.newcomer = True
+    bench.loop.turn()
+    assert bench.served() == [first.number]
 
 
 def test_a_source_that_is_closed_in_the_batch_is_skipped(bench: Bench) -> None:
