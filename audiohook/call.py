@@ -20,8 +20,6 @@ import msgspec
 
 from audiohook.errors import (
     DRAINING,
-    METHOD_NOT_ALLOWED,
-    NOT_FOUND,
     REQUEST_TIMEOUT,
     SHUTDOWN,
     UPGRADE_MALFORMED,
@@ -45,17 +43,15 @@ from audiohook.session.events import (
 )
 from audiohook.units import NEVER_NS
 from audiohook.wire.frames import CloseReceived, Failed, Message, Ping, WebSocket
+from audiohook.wire.plain_http import plain_answer
 from audiohook.wire.request import (
     Request,
     RequestReader,
     accept_bytes,
     is_upgrade,
     refusal_bytes,
-    response_bytes,
     upgrade_key,
 )
-
-HEALTH_TARGET = "/healthz"
 
 MAX_EARLY_BYTES = 1 << 20
 """What a peer may send before its upgrade is answered. Correct clients send nothing then."""
@@ -125,6 +121,17 @@ class Call:
             self._waiting += data
             if len(self._waiting) > MAX_EARLY_BYTES:
                 self.refuse(UPGRADE_MALFORMED.naming("too much sent before the answer"), now_ns)
+
+    def receive_packet(self, data: bytes, now_ns: int) -> bytes | None:
+        """Take `data` if it is one message of audio and nothing else comes of it; return the message.
+
+        The way of nearly every read: nothing is to be sent, no event comes, no deadline moves. None: nothing was taken,
+        `data` is for `receive_data`, which does the same and all the rest (tests/unit/test_call_packets.py).
+        """
+        if self._session is None or self._socket is None:
+            return None
+        payload = self._socket.single_audio(data)
+        return payload if payload is not None and self._session.hears(payload, now_ns) else None
 
     def receive_eof(self, now_ns: int) -> None:
         """Take the end of what the peer sends."""
@@ -261,11 +268,7 @@ class Call:
         if is_upgrade(request):
             self._take_upgrade(request, now_ns)
         else:
-            answer, kind = self._plain_answer(request)
-            if request.method == "HEAD":
-                # RFC 9110 section 9.3.2: the same head, content-length and all, without the content.
-                answer = answer[: answer.index(b"\r\n\r\n") + 4]
-            self._answer(answer, kind, now_ns)
+            self._answer(*plain_answer(request, draining=self._terms.draining), now_ns)
 
     def _take_upgrade(self, request: Request, now_ns: int) -> None:
         """Check the handshake and find the dialect; then ask whether this peer may enter.
@@ -287,15 +290,6 @@ class Call:
             self._key = key
             self._wish = (asked, self._terms.context_for(request.target))
             self._events.append(AccessAsked(dialect, request))
-
-    def _plain_answer(self, request: Request) -> tuple[bytes, str]:
-        """Return the answer to a request that is no upgrade, and the word it is counted under."""
-        if request.target.partition("?")[0] != HEALTH_TARGET:
-            return refusal_bytes(NOT_FOUND), NOT_FOUND.slug
-        if request.method not in ("GET", "HEAD"):
-            return refusal_bytes(METHOD_NOT_ALLOWED), METHOD_NOT_ALLOWED.slug
-        status, body = (503, "draining") if self._terms.draining else (200, "ok")
-        return response_bytes(status, body), "health_checks"
 
     def _answer(self, data: bytes, kind: str, now_ns: int) -> None:
         self._out += data

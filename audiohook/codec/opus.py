@@ -83,8 +83,11 @@ def _binding() -> _Binding:
 
 
 def libopus_version() -> str:
-    """Return libopus' own version string, for example `libopus 1.3.1`. Raises `BootError` if there is no libopus."""
-    return str(_binding().version().decode("ascii", "replace"))
+    """Return libopus' own version string, for example `libopus 1.3.1`. Raises `BootError` if there is no libopus.
+
+    One that was built outside of its repository does not know its version: then `libopus` alone.
+    """
+    return str(_binding().version().decode("ascii", "replace")).removesuffix(" unknown")
 
 
 def _create(what: str, create: Callable[..., Any], *arguments: int) -> int:
@@ -125,7 +128,8 @@ class OpusDecoder:
         """
         if not payload:
             return INVALID_PACKET
-        return int(self._decode(self._state, payload, len(payload), address, self.bound_frames, 0))
+        frames: int = self._decode(self._state, payload, len(payload), address, self.bound_frames, 0)
+        return frames
 
     def conceal_into(self, frames: int, address: int) -> int:
         """Invent `frames` frames that follow on from what was decoded (PLC), at `address`; return `frames`.

@@ -24,10 +24,13 @@ class Row:
         self._at = {name: layout.row_word(sizes, row, name) for name in layout.ROW}
         self._counters = {name: layout.counter_word(sizes, row, name) for name in layout.COUNTERS}
         self._histograms = {name: layout.histogram_word(sizes, row, name) for name in layout.HISTOGRAMS}
+        at = self._counters
+        self._packet_words = (at["packets"], at["wire_bytes"], at["decoded_frames"], self._histograms["packet_bytes"])
         self._bell_word = layout.row_word(sizes, row, "bell")
         self._bell_address = arena.word_address(self._bell_word)
         self._rung_ns = 0
-        self._owed = False
+        self.owed = False
+        """Something was published: whoever waits for any stream of this row is to be woken, soon."""
 
     def set(self, name: str, value: int) -> None:
         """Store one of `layout.ROW`."""
@@ -53,17 +56,22 @@ class Row:
         """Add `value` to one of `layout.HISTOGRAMS`, in the bucket of its bit length."""
         self._words[self._histograms[name] + value.bit_length()] += 1
 
-    def owe_bell(self) -> None:
-        """Something was published: whoever waits for any stream of this row is to be woken, soon."""
-        self._owed = True
+    def count_packet(self, wire_bytes: int, frames: int) -> None:
+        """Count a packet that was decoded: what four calls of `count` and `observe` would, at a third of their cost."""
+        words = self._words
+        packets, all_bytes, decoded_frames, by_size = self._packet_words
+        words[packets] += 1
+        words[all_bytes] += wire_bytes
+        words[decoded_frames] += frames
+        words[by_size + wire_bytes.bit_length()] += 1
 
     def pay_bell(self, now_ns: int) -> int | None:
         """Ring the doorbell if a ring is owed and due; return when it will be due if it is owed and not yet due."""
-        if not self._owed:
+        if not self.owed:
             return None
         if now_ns - self._rung_ns < BELL_NS:
             return self._rung_ns + BELL_NS
-        self._owed = False
+        self.owed = False
         self._rung_ns = now_ns
         self._words[self._bell_word] += 1
         futex_wake(self._bell_address)

@@ -62,13 +62,6 @@ ANSWER_WAIT_NS = 10 * NS_PER_S
 CLOSE_WAIT_NS = 2 * NS_PER_S
 """How long it may take to answer a close frame of ours."""
 
-COUNTED = (
-    *("unknown_messages", "unknown_fields", "ignored_fields", "stray_messages", "stray_audio", "early_pings"),
-    *("position_differs", "overlaps", "repeated_frames", "truncated_audio", "updates", "dtmf", "playback"),
-    "events_unsent",
-)
-"""Every kind of `Counted` that a session can say."""
-
 _BROKEN = frozenset({PROTOCOL_ERROR.slug, INVALID_PAYLOAD.slug, MESSAGE_TOO_LARGE.slug})
 """Ends after which no message can be understood any more; the peer gets a close frame with their code."""
 
@@ -125,8 +118,15 @@ class AudioHook2Session:
 
     # ---------------------------------------------------------------------------------------- what the peer does
 
+    def hears(self, payload: bytes, now_ns: int) -> bool:
+        """Take a binary message if it is to be decoded and nothing else comes of it. The way of nearly every one."""
+        if self.state is not State.ACTIVE or self.events or not self._audio.hears(payload):
+            return False
+        self._since_ns = now_ns
+        return True
+
     def receive_audio(self, payload: bytes, now_ns: int) -> None:
-        """Take a binary message. The way of every packet."""
+        """Take a binary message, whatever comes of it."""
         if self.state is State.ACTIVE and self._audio.frame_bytes:
             self._since_ns = now_ns
             self.events += self._audio.receive(payload)

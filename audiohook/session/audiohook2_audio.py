@@ -26,6 +26,12 @@ class Audio:
         lost = self.media_time.first_gap
         return [GapArrived(lost, "lost")] if lost else []
 
+    def hears(self, payload: bytes) -> bool:
+        """Take a binary message if all of it is whole frames and new; False: nothing was taken, it is for `receive`."""
+        if not payload or not self.frame_bytes or len(payload) % self.frame_bytes:
+            return False
+        return self.media_time.take_new(len(payload) // self.frame_bytes)
+
     def receive(self, payload: bytes) -> list[Event]:
         """Take a binary message. Bytes of a broken last frame are dropped, as are frames that are there already."""
         events: list[Event] = []

@@ -91,6 +91,13 @@ class MediaTime:
             return None
         return duration_of(self.floor - self._shift, self._rate_hz)
 
+    def take_new(self, frames: int) -> bool:
+        """Take `frames` of audio if all of them are new; return whether they were taken."""
+        if self.position < self.floor:
+            return False
+        self.position += frames
+        return True
+
     def take_audio(self, frames: int) -> int:
         """Take `frames` of audio; return how many at their head are not new and are to be left out."""
         old = min(frames, self.end - self.position)

@@ -162,3 +162,10 @@ TABLE: dict[tuple[State, Input], _Row] = {
     (State.LEAVING, Input.LATE): (State.OVER, Action.RESET),
     **_go((*_TALKING, State.CLOSED, State.LEAVING), (Input.PEER_CLOSE, Input.PEER_GONE), State.OVER, Action.NOTHING),
 }
+
+COUNTED = (
+    *("unknown_messages", "unknown_fields", "ignored_fields", "stray_messages", "stray_audio", "early_pings"),
+    *("position_differs", "overlaps", "repeated_frames", "truncated_audio", "updates", "dtmf", "playback"),
+    "events_unsent",
+)
+"""Every kind of `Counted` that a session can say."""

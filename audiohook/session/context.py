@@ -220,8 +220,15 @@ class ContextSession:
     def over(self) -> bool:
         return self.state is State.OVER
 
+    def hears(self, payload: bytes, now_ns: int) -> bool:
+        """Take a binary message if it is to be decoded and nothing else comes of it. The way of nearly every packet."""
+        if self.state is not State.FLOWING or self._hold_counts or self.events:
+            return False
+        self._last_frame_ns = self._last_audio_ns = self._last_packet_ns = now_ns
+        return True
+
     def receive_audio(self, payload: bytes, now_ns: int) -> None:
-        """Take a binary message. The way of every packet."""
+        """Take a binary message, whatever comes of it."""
         if self._hold_counts:
             self._measure(now_ns)
         self._last_frame_ns = self._last_audio_ns = self._last_packet_ns = now_ns

@@ -16,7 +16,7 @@ from audiohook.memory.event_ring import EventWriter, encode_event
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.row import Row
 from audiohook.memory.syscalls import futex_wake
-from audiohook.supervisor.orders import AnnounceHung, Reloaded, ReloadFailed, Scaled
+from audiohook.supervisor.orders import AnnounceHung, Reloaded, ReloadFailed, ReloadRefused, Scaled
 from audiohook.supervisor.parking import Parking
 from audiohook.supervisor.state import DESK
 from audiohook.supervisor.switchboard import Whereabouts
@@ -45,7 +45,7 @@ class Chores:
     def tell(self, kind: str, **fields: Any) -> None:
         """Write an event into the supervisor's ring and ring its bell."""
         self._events.write(encode_event(kind, {"at_ns": time.time_ns(), "row": self.row.number, **fields}))
-        self.row.owe_bell()
+        self.row.owed = True
         self.row.pay_bell(time.monotonic_ns())
 
     def tick(self) -> None:
@@ -102,6 +102,10 @@ class Chores:
             self.tell("reloaded", generation=ended.generation, draining=ended.draining, **ended.asked)
         else:
             self.tell("reload_failed", **ended.asked, why=ended.text[:MOST_REASON])
+
+    def reload_refused(self, refused: ReloadRefused) -> None:
+        """Tell that a reload does not begin."""
+        self.tell("reload_failed", **refused.asked, why=refused.text)
 
     def words(self, name: str) -> list[int]:
         """Return one of `layout.ROW` of every worker's row."""

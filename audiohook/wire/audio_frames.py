@@ -40,6 +40,26 @@ def take_audio(data: bytes, at: int, max_message_bytes: int, messages: list[byte
     return at
 
 
+def single_audio(data: bytes, max_message_bytes: int) -> bytes | None:
+    """Return the payload if `data` is one frame of this shape, and nothing more; else None.
+
+    What `take_audio` does for any number of them, without a list and without a loop: live audio comes one frame a read.
+    """
+    size = len(data)
+    if size < 6 or data[0] != FINAL_BINARY:
+        return None
+    length = data[1] - MASKED
+    first = 6
+    if length == TWO_BYTE_LENGTH and size >= 8:
+        length = data[2] << 8 | data[3]
+        if length < TWO_BYTE_LENGTH:
+            return None
+        first = 8
+    if first + length != size or length > max_message_bytes:
+        return None
+    return _unmasked(data[first:], data[first - 4 : first], length)
+
+
 def _unmasked(payload: bytes, key: bytes, length: int) -> bytes:
     """XOR with the key, repeated (RFC 6455 section 5.3)."""
     if length < NUMPY_FROM_BYTES:

@@ -27,7 +27,7 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from audiohook.errors import INVALID_PAYLOAD, MESSAGE_TOO_LARGE, PROTOCOL_ERROR, Closure
-from audiohook.wire.audio_frames import take_audio
+from audiohook.wire.audio_frames import single_audio, take_audio
 from audiohook.wire.frame_bounds import FrameBounds
 
 
@@ -133,6 +133,16 @@ class WebSocket:
     def failed(self) -> bool:
         """The peer broke the protocol: nothing more is read. What it asked before can be answered until `close`."""
         return self._failed
+
+    def single_audio(self, data: bytes) -> bytes | None:
+        """Return the payload if `data` is one whole binary message, and what was taken before it ended one as well.
+
+        None: nothing was taken, `data` is for `receive_data`.
+        """
+        bounds = self._bounds
+        if not self._haste or bounds.message_open or not bounds.at_boundary or self._failed or self._close_received:
+            return None
+        return single_audio(data, self._max_message_bytes)
 
     def receive_data(self, data: bytes) -> list[Message]:
         """Return the messages that `data` completes, in the order of what the peer sent.

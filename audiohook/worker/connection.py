@@ -27,24 +27,20 @@ from audiohook.net.stream_socket import READ_BYTES, StreamSocket
 from audiohook.session.events import (
     AccessAsked,
     AdmissionAsked,
-    Answered,
     AudioArrived,
     AudioHeld,
     Continues,
-    Counted,
     Ended,
     Event,
     GapArrived,
     Identity,
     Noticed,
-    NotOpened,
-    PeerError,
-    Probed,
     TimeMeasured,
 )
 from audiohook.units import NEVER_NS
 from audiohook.worker.access import Access
 from audiohook.worker.intake import Intake
+from audiohook.worker.occurrences import take_down
 from audiohook.worker.overload import Overload
 from audiohook.worker.shedding import Shedding
 from audiohook.worker.stream_intake import StreamIntake
@@ -211,7 +207,19 @@ class Connection:
     # ---------------------------------------------------------------------------------------- the Call's contract
 
     def _take(self, data: bytes, now_ns: int) -> None:
-        call = self._call
+        call, stream = self._call, self._stream
+        if stream is not None and not self._shedding.active:
+            # What the rest of this method does, for the one case that is nearly all of them, at two thirds of the cost.
+            try:
+                packet = call.receive_packet(data, now_ns)
+                if packet is not None:
+                    stream.receive(packet, now_ns)
+                    self._intake.row.observe("publish_ns", self._loop.clock() - now_ns)
+                    return
+            except Exception:
+                log.exception("internal error: ending one connection")
+                self._fail(now_ns)
+                return
         if data and self._proxy is not None:
             data = self._take_proxy_header(self._proxy, data, now_ns)
             if not data:
@@ -285,7 +293,7 @@ class Connection:
             elif isinstance(event, AudioHeld | TimeMeasured | GapArrived | Noticed):
                 self._pass_on(event, now_ns)
             elif not isinstance(event, AudioArrived):
-                self._count(event)
+                take_down(event, self._intake.row, self._access.strangers, self._address)
 
     def _pass_on(self, event: AudioHeld | TimeMeasured | GapArrived | Noticed, now_ns: int) -> None:
         if self._stream is None:
@@ -298,23 +306,6 @@ class Connection:
             self._stream.pass_measured(event.elapsed_ns, now_ns)
         else:
             self._stream.notice(event.kind)
-
-    def _count(self, event: Answered | Counted | NotOpened | PeerError | Probed) -> None:
-        row, strangers = self._intake.row, self._access.strangers
-        if isinstance(event, Answered):
-            row.count(event.kind)
-            strangers.note_answer(event.kind, self._address)
-        elif isinstance(event, Counted):
-            row.count(event.kind, event.times)
-        elif isinstance(event, NotOpened):
-            strangers.note(event.reason, f"session not opened reason={event.reason}", self._address)
-            row.count(event.reason)
-        elif isinstance(event, PeerError):
-            strangers.note("peer_errors", f"the peer reports an error code={event.code}", self._address)
-            row.count("peer_errors")
-        else:
-            strangers.note("probes", "connection probe answered", self._address)
-            row.count("probes")
 
     def _judge(self, asked: AccessAsked, now_ns: int) -> None:
         if self._overload.refusing:

@@ -76,7 +76,8 @@ class OpusFeed:
     ) -> None:
         self._decoder = decoder
         self._framing = framing_for(media.framing)
-        self._recut_watch = RecutWatch() if media.framing == "message" else None
+        self._whole = media.framing == "message"
+        self._recut_watch = RecutWatch() if self._whole else None
         self._tell_recut = tell_recut
         self._writer = writer
         self._row = row
@@ -88,6 +89,9 @@ class OpusFeed:
     def take(self, message: bytes, now_ns: int) -> None:
         if self._recut_watch is not None:
             self._watch_cuts(self._recut_watch, message)
+        if self._whole:
+            self._decode(message, now_ns)
+            return
         for packet in self._framing.cut(message):
             self._decode(packet, now_ns)
 
@@ -130,15 +134,14 @@ class OpusFeed:
         if self.masked:
             self._pass_masked(packet, now_ns)
             return
+        wire_bytes = len(packet)
         frames = decoder.decode_into(packet, writer.reserve(decoder.bound_frames))
-        row.count("packets")
-        row.count("wire_bytes", len(packet))
-        row.observe("packet_bytes", len(packet))
         if frames <= 0:
-            self._conceal(now_ns, len(packet))
+            row.count_packet(wire_bytes, 0)
+            self._conceal(now_ns, wire_bytes)
             return
-        writer.publish(frames, layout.DECODED, now_ns, len(packet))
-        row.count("decoded_frames", frames)
+        writer.publish(frames, layout.DECODED, now_ns, wire_bytes)
+        row.count_packet(wire_bytes, frames)
         self._packet_frames = frames
         if frames != self._usual_frames or packet[0] & STEREO_BIT:
             row.count("unusual_packets")
@@ -174,13 +177,15 @@ class PcmFeed:
         frames = decoder.frames_in(message)
         if not frames:
             return
-        row.count("packets")
-        row.count("wire_bytes", len(message))
-        row.observe("packet_bytes", len(message))
         if self.masked:
+            row.count_packet(len(message), 0)
             writer.gap(frames, layout.MASK, now_ns, packets=1, wire_bytes=len(message))
             return
-        row.count("decoded_frames", frames)
+        row.count_packet(len(message), frames)
+        if frames <= PCM_PIECE_FRAMES:
+            decoder.decode_into(message, writer.reserve(frames))
+            writer.publish(frames, layout.DECODED, now_ns, len(message))
+            return
         frame_bytes = len(message) // frames
         piece_bytes = PCM_PIECE_FRAMES * frame_bytes
         for at in range(0, frames * frame_bytes, piece_bytes):

@@ -45,16 +45,17 @@ class Overload:
     def __init__(self, lag_ns: int) -> None:
         self.lag_ns = lag_ns
         self._last_turn_ns = 0
-        self._idle_ns = 0
         self.share = 0
         """How many of 16 packets are not decoded."""
         self.refusing = False
 
-    def turn(self, turn_ns: int, now_ns: int, *, idle: bool) -> None:
-        """Take note of a turn that worked for `turn_ns`; `idle`: its wait had ended with nothing to do."""
+    def turn(self, turn_ns: int, now_ns: int, *, idle: bool, idle_ns: int) -> None:
+        """Take note of a turn that worked for `turn_ns`; `idle`: its wait had ended with nothing to do.
+
+        `idle_ns` is when that was so last, this turn's wait included.
+        """
         shrinks = turn_ns < SHRINKING * self._last_turn_ns
         if idle:
-            self._idle_ns = now_ns
             self.share = max(0, self.share - 2 * STEP)
         elif turn_ns > self.lag_ns:
             # A first long turn has nothing to be compared with: its predecessor was short, whatever made it long.
@@ -63,7 +64,7 @@ class Overload:
         elif turn_ns < self.lag_ns // 2:
             self.share = max(0, self.share - STEP)
         long_and_not_shrinking = min(turn_ns, self._last_turn_ns) > self.lag_ns // 2 and not shrinks
-        self.refusing = self.share > 0 or (long_and_not_shrinking and now_ns - self._idle_ns > BUSY_NS)
+        self.refusing = self.share > 0 or (long_and_not_shrinking and now_ns - idle_ns > BUSY_NS)
         self._last_turn_ns = turn_ns
 
 

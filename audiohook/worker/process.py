@@ -80,6 +80,9 @@ def run_worker(seat: WorkerSeat, files: MemoryFiles, config: Config, pair: TlsPa
     return 0
 
 
+PACE_NS = NS_PER_MS
+"""A twentieth of a packet's length. Readers' doorbells are rung no more often."""
+
 MOST_CUT_BYTES = 65_536
 """A message that is cut into packets is decoded in one turn of the loop, while everybody waits: a mebibyte of packets
 of two bytes took 3.7 s. What a trunk re-cuts is a segment long, or a few (tests/unit/test_worker_terms.py)."""
@@ -157,7 +160,7 @@ class Worker:
         self.access = Access(config)
         admission = config.admission
         self.entrance = Entrance(self.row, self.access, admission.waiting_per_worker, admission.connections_per_address)
-        self.loop = Loop(self._every_turn)
+        self.loop = Loop(self._every_turn, pace_ns=PACE_NS)
         self.overload = Overload(milliseconds_ns(config.server.overload_ms))
         self._overload_notice = OverloadNotice(share.tell)
         self.transport = Transport(config, pair, self.loop, self.overload, self.row, self.access)
@@ -202,14 +205,15 @@ class Worker:
         if self.loop.turns != self._turns:  # else in the middle of one
             self._turns = self.loop.turns
             row.observe("turn_ns", self.loop.turn_ns)
-            self.overload.turn(self.loop.turn_ns, now_ns, idle=self.loop.idle)
+            self.overload.turn(self.loop.turn_ns, now_ns, idle=self.loop.idle, idle_ns=self.loop.idle_ns)
             self._overload_notice.turn(self.overload, now_ns)
             row.observe("loop_lag_ns", self.loop.timer_lag_ns)
         bell_ns = row.pay_bell(now_ns) or NEVER_NS
         if now_ns >= self._chores_ns:
             self._next_ns = self._do_chores(now_ns)
             self._chores_ns = now_ns + CHORES_NS
-        return min(self._next_ns, bell_ns)
+        # Not before the chores may run again: a turn that was due for them and did none would be due again at once.
+        return min(max(self._next_ns, self._chores_ns), bell_ns)
 
     def _do_chores(self, now_ns: int) -> int:
         """Heartbeat, placement, garbage, and whether it is over; return when they are due at the latest."""

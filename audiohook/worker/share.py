@@ -27,10 +27,10 @@ class Share:
     def tell(self, kind: str, **fields: Any) -> None:
         """Write an event and wake whoever follows."""
         self._events.write(encode_event(kind, {"at_ns": time.time_ns(), "row": self.row.number, **fields}))
-        self.row.owe_bell()
+        self.row.owed = True
 
     def published(self, slot: int, commit_address: int) -> None:
         """Wake whoever waits on this one slot, and owe a bell to who waits on many."""
         if self.watch[slot]:
             futex_wake(commit_address)
-        self.row.owe_bell()
+        self.row.owed = True

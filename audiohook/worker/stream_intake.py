@@ -94,9 +94,12 @@ class StreamIntake:
 
     def receive(self, message: bytes, now_ns: int) -> None:
         """Decode one message of audio into the ring and publish it."""
-        if self._arrives(message, now_ns):
-            self._feed.take(message, now_ns)
-            self._share.published(self.slot, self._commit_address)
+        if message and self._returned_to is None:
+            self._last_packet_ns = now_ns
+        elif not self._arrives(message, now_ns):
+            return
+        self._feed.take(message, now_ns)
+        self._share.published(self.slot, self._commit_address)
 
     def hold_back(self, message: bytes, now_ns: int) -> None:
         """Let the time of a message pass that came while the call was on hold."""

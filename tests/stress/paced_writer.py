@@ -42,7 +42,7 @@ def main() -> None:
         row.set("heartbeat_ns", time.monotonic_ns())
         if waking:
             futex_wake(address)
-            row.owe_bell()
+            row.owed = True
             row.pay_bell(time.monotonic_ns())
     pool.release(slot, end_reason="peer_closed")
 

@@ -40,8 +40,11 @@ class WatchedCopy:
         self._hook()
         self.copy_in_memory[name] = value
 
-    def copy(self) -> Any:
-        return self.copy_in_memory.copy()
+    def __getitem__(self, name: str) -> Any:
+        return self.copy_in_memory[name]
+
+    def item(self) -> Any:
+        return self.copy_in_memory.item()
 
 
 class WatchedCards:

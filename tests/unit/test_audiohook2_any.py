@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from audiohook.errors import INTERNAL_ERROR, MESSAGE_TOO_LARGE, NO_SLOT, SEND_STALLED, SHUTDOWN, Closure
 from audiohook.session import audiohook2_messages as wire
-from audiohook.session.audiohook2 import ANSWER_WAIT_NS, CLOSE_WAIT_NS, COUNTED
-from audiohook.session.audiohook2_table import LIVE, State
+from audiohook.session.audiohook2 import ANSWER_WAIT_NS, CLOSE_WAIT_NS
+from audiohook.session.audiohook2_table import COUNTED, LIVE, State
 from audiohook.session.events import (
     AdmissionAsked,
     AudioArrived,

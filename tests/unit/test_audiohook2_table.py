@@ -6,9 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from audiohook.errors import NO_SLOT, PROTOCOL_ERROR, SEND_STALLED, SHUTDOWN
-from audiohook.session.audiohook2 import COUNTED
 from audiohook.session.audiohook2_rates import Sending
-from audiohook.session.audiohook2_table import LIVE, TABLE, Action, Input, State
+from audiohook.session.audiohook2_table import COUNTED, LIVE, TABLE, Action, Input, State
 from audiohook.session.events import Command, Counted, Event, Reset, SendClose, SendText
 from audiohook.units import NS_PER_S
 from tests.support.audiohook2 import CONVERSATION, PROBE, Life

@@ -1,4 +1,4 @@
-"""session/context.py: every pair of the table, and the clocks. Integer clocks, no wire."""
+"""session/context.py: every pair of the table, and the clocks; holds: test_context_hold.py. Integer clocks, no wire."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from audiohook.errors import (
     SHUTDOWN,
     SUPERSEDED,
 )
-from audiohook.session.context import CLOSE_WAIT_NS, HELD_PAUSE_NS, TABLE, Action, ContextSession, Input, State
+from audiohook.session.context import CLOSE_WAIT_NS, TABLE, Action, ContextSession, Input, State
 from audiohook.session.events import (
     AudioArrived,
     AudioHeld,
@@ -24,7 +24,6 @@ from audiohook.session.events import (
     Reset,
     SendClose,
     SendPing,
-    TimeMeasured,
 )
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 from tests.support.calls import (
@@ -313,7 +312,7 @@ def test_text_and_pongs_are_no_audio() -> None:
     assert notices(life).count("degraded") == 1
 
 
-# Holding and leaving
+# Leaving
 
 
 @pytest.mark.parametrize(
@@ -344,130 +343,6 @@ def test_a_newer_connection_takes_the_stream_on_from_a_stream_that_waits() -> No
     life.session.close(SUPERSEDED, life.now_ns)
     ended = Ended("superseded", 4409, SUPERSEDED.text, RECONNECT_NS)
     assert take(life.session) == ([ended], [SendClose(4409, SUPERSEDED.text)])
-
-
-def test_a_hold_with_packets_counts_each_and_measures_nothing() -> None:
-    life = reached(State.FLOWING)
-    life.session.hold(life.now_ns)
-    for _ in range(100):
-        life.now_ns += 20 * NS_PER_MS
-        life.session.receive_audio(b"held", life.now_ns)
-    life.session.unhold(life.now_ns)
-    life.session.receive_audio(b"heard", life.now_ns + 20 * NS_PER_MS)
-    assert take(life.session)[0] == [
-        Noticed("held"),
-        *[AudioHeld(b"held")] * 100,
-        Noticed("unheld"),
-        AudioArrived(b"heard"),
-    ]
-
-
-@pytest.mark.parametrize("first_after_unhold", [True, False], ids=["then unhold", "unhold late"])
-def test_a_hold_without_packets_is_measured_from_the_last_to_the_next(first_after_unhold: bool) -> None:
-    """The word and the stop of the audio come in any order: here some packets still follow the word."""
-    life = reached(State.FLOWING)
-    life.session.hold(life.now_ns)
-    for _ in range(5):
-        life.now_ns += 20 * NS_PER_MS
-        life.session.receive_audio(b"late", life.now_ns)
-    take(life.session)
-    life.pass_time(7 * NS_PER_S)
-    if first_after_unhold:
-        life.session.unhold(life.now_ns)
-        assert take(life.session)[0] == [Noticed("unheld")]
-    life.session.receive_audio(b"next", life.now_ns)
-    after = AudioArrived(b"next") if first_after_unhold else AudioHeld(b"next")
-    assert take(life.session)[0] == [TimeMeasured(7 * NS_PER_S), after]
-    life.session.unhold(life.now_ns)
-    life.session.receive_audio(b"x", life.now_ns)
-    life.pass_time(HELD_PAUSE_NS)
-    life.session.receive_audio(b"y", life.now_ns)
-    held = [] if first_after_unhold else [Noticed("unheld")]
-    assert take(life.session)[0] == [*held, AudioArrived(b"x"), AudioArrived(b"y")], "and after that no clock is asked"
-
-
-def test_a_pause_shorter_than_a_hold_is_jitter() -> None:
-    life = reached(State.HELD)
-    life.now_ns += HELD_PAUSE_NS - 1
-    life.session.receive_audio(b"a", life.now_ns)
-    assert take(life.session)[0] == [AudioHeld(b"a")]
-
-
-def test_before_any_audio_there_is_nothing_to_measure_from() -> None:
-    life = reached(State.HELD_EARLY)
-    life.pass_time(HOUR_NS)
-    life.session.unhold(life.now_ns)
-    life.session.receive_audio(b"a", life.now_ns)
-    assert take(life.session)[0] == [Noticed("unheld"), AudioArrived(b"a")]
-
-
-def test_after_a_hold_audio_is_waited_for_anew() -> None:
-    for held, wait_ns, said in ((State.HELD, DEGRADED_NS, "degraded"), (State.HELD_EARLY, FIRST_AUDIO_NS, "no_audio")):
-        life = reached(held)
-        life.pass_time(HOUR_NS)
-        life.session.unhold(life.now_ns)
-        assert life.session.deadline_ns <= life.now_ns + wait_ns
-        life.pass_time(wait_ns - 1)
-        assert notices(life) == ["unheld"]
-        life.pass_time(1)
-        assert notices(life) == [said]
-
-
-# Deadlines
-
-
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize(
-    "terms",
-    [
-        {},
-        {"degraded_ns": NS_PER_MS, "first_audio_ns": NS_PER_MS},
-        {"heartbeat_ns": 10 * NS_PER_MS},
-        {"heartbeat_ns": HOUR_NS, "degraded_ns": 1, "first_audio_ns": 1},
-    ],
-    ids=["usual", "silence first", "heartbeat first", "at once"],
-)
-def test_after_every_deadline_the_next_one_lies_ahead(state: State, terms: dict[str, int]) -> None:
-    life = Life(**terms)
-    session = life.session
-    if state in (State.FLOWING, State.DEGRADED):
-        session.receive_audio(b"a", life.now_ns)
-    elif state is State.CLOSING:
-        session.close(SHUTDOWN, life.now_ns)
-    elif state is State.OVER:
-        session.receive_eof(life.now_ns)
-    for _ in range(20):
-        life.now_ns = max(life.now_ns, min(session.deadline_ns, life.now_ns + HOUR_NS))
-        session.on_deadline(life.now_ns)
-        assert session.deadline_ns > life.now_ns
-
-
-def test_a_packet_after_a_pause_brings_the_deadline_forward() -> None:
-    life = Life(heartbeat_ns=HOUR_NS)
-    session = life.session
-    life.now_ns += FIRST_AUDIO_NS
-    session.on_deadline(life.now_ns)
-    assert session.deadline_ns == START_NS + HOUR_NS
-    session.receive_audio(b"a", life.now_ns)
-    assert session.deadline_ns == life.now_ns + DEGRADED_NS
-    life.now_ns += DEGRADED_NS
-    session.on_deadline(life.now_ns)
-    life.now_ns += NS_PER_S
-    session.receive_audio(b"b", life.now_ns)
-    assert session.deadline_ns == life.now_ns + DEGRADED_NS
-
-
-def test_the_wait_for_the_peers_close_begins_at_once() -> None:
-    life = Life(heartbeat_ns=HOUR_NS, first_audio_ns=HOUR_NS)
-    life.session.close(SHUTDOWN, life.now_ns)
-    assert life.session.deadline_ns == life.now_ns + CLOSE_WAIT_NS
-
-
-def test_a_packet_does_not_move_the_deadline() -> None:
-    life = reached(State.FLOWING)
-    before_ns = life.session.deadline_ns
-    life.session.receive_audio(b"a", life.now_ns + 3 * NS_PER_S)
-    assert life.session.deadline_ns == before_ns, "early is allowed, and costs nothing a packet"
 
 
 def test_a_close_without_a_code_in_the_peers_frame() -> None:

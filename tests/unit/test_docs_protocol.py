@@ -15,9 +15,8 @@ import pytest
 from audiohook.auth.finding import Result
 from audiohook.config import Config
 from audiohook.session import audiohook2_messages as wire
-from audiohook.session.audiohook2 import COUNTED
 from audiohook.session.audiohook2_entities import Entity
-from audiohook.session.audiohook2_table import TABLE, Action, Input, State
+from audiohook.session.audiohook2_table import COUNTED, TABLE, Action, Input, State
 from audiohook.units import NS_PER_S
 from tests.unit.test_citations import ROOT, TEST_NAMES
 

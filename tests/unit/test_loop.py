@@ -286,6 +286,53 @@ def test_where_turns_are_long_newcomers_have_a_third_of_what_the_others_took(ben
     assert bench.served()[2:] == crowd[:8]
 
 
+def paced(bench: Bench, pace_ns: int) -> list[float]:
+    """Let the loop's turns begin so far apart; return how long it rests, in seconds."""
+    rests: list[float] = []
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        bench.now_ns += round(seconds * NS_PER_S)
+
+    bench.loop.close()
+    bench.loop = Loop(bench.every_turn, lambda: bench.now_ns, pace_ns, rest)
+    bench.until_ns = NEVER_NS
+    return rests
+
+
+def test_turns_that_serve_begin_a_pace_apart(bench: Bench) -> None:
+    rests = paced(bench, NS_PER_MS)
+
+    def serve(source: Ready) -> None:
+        bench.now_ns += NS_PER_MS // 4
+
+    bench.ready(1, serve)
+    bench.loop.turn()
+    assert rests == [], "what comes after a silence is served at once"
+    bench.loop.turn()
+    assert rests == [0.75e-3]
+    bench.now_ns += 10 * NS_PER_MS
+    bench.loop.turn()
+    assert rests == [0.75e-3], "the pace has passed"
+    bench.until_ns = bench.now_ns + NS_PER_MS // 8
+    bench.loop.turn()
+    assert rests == [0.75e-3, 0.125e-3], "a timer does not wait for it"
+
+
+def test_nothing_rests_while_bulk_waits_or_nothing_was_ready(bench: Bench) -> None:
+    rests = paced(bench, NS_PER_MS)
+    bench.ready(1)
+    bench.loop.join_bulk(Bulk(bench, "bulk", 3, BULK_NS))
+    for _ in range(3):
+        bench.loop.turn()
+    assert rests == []
+    bench.loop.unregister(bench.fds[0])
+    bench.until_ns = 0
+    for _ in range(3):
+        bench.loop.turn()
+    assert len(rests) == 1
+
+
 def test_a_newcomer_that_is_closed_in_the_batch_is_skipped(bench: Bench) -> None:
     first, second = bench.ready(2, lambda source: setattr(second, "closed", True))
     first.newcomer = second.newcomer = True

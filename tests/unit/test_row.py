@@ -53,7 +53,7 @@ def test_nothing_of_a_row_lies_in_another(memory: Bench) -> None:
     for name in layout.HISTOGRAMS:
         for bits in range(layout.HISTOGRAM_BUCKETS):
             row.observe(name, (1 << bits) - 1)
-    row.owe_bell()
+    row.owed = True
     row.pay_bell(START_NS)
     assert [page(memory, row) for row in (0, 2)] == neighbours
     assert all(seen(memory, 1, name) == (1 << 64) - 1 for name in layout.ROW)
@@ -99,8 +99,8 @@ def test_the_bell_is_rung_only_if_owed(memory: Bench) -> None:
     row = Row(memory.arena, 0)
     assert row.pay_bell(START_NS) is None
     assert (seen(memory, 0, "bell"), counter(memory, 0, "bells")) == (0, 0)
-    row.owe_bell()
-    row.owe_bell()
+    row.owed = True
+    row.owed = True
     assert row.pay_bell(START_NS) is None
     assert row.pay_bell(START_NS + BELL_NS) is None
     assert (seen(memory, 0, "bell"), counter(memory, 0, "bells")) == (1, 1)
@@ -108,9 +108,9 @@ def test_the_bell_is_rung_only_if_owed(memory: Bench) -> None:
 
 def test_a_bell_that_is_not_due_yet_is_paid_later_and_never_lost(memory: Bench) -> None:
     row = Row(memory.arena, 0)
-    row.owe_bell()
+    row.owed = True
     row.pay_bell(START_NS)
-    row.owe_bell()
+    row.owed = True
     assert row.pay_bell(START_NS + 1) == START_NS + BELL_NS
     assert row.pay_bell(START_NS + BELL_NS - 1) == START_NS + BELL_NS
     assert seen(memory, 0, "bell") == 1
@@ -123,6 +123,6 @@ def test_a_bell_that_is_not_due_yet_is_paid_later_and_never_lost(memory: Bench) 
 def test_at_most_a_thousand_bells_a_second(memory: Bench) -> None:
     row = Row(memory.arena, 0)
     for step in range(10_000):
-        row.owe_bell()
+        row.owed = True
         row.pay_bell(START_NS + step * NS_PER_S // 10_000)
     assert seen(memory, 0, "bell") == counter(memory, 0, "bells") == 1000
