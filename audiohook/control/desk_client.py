@@ -22,6 +22,10 @@ WATCH_SECONDS = 0.25
 FIRST_RETRY_NS = NS_PER_S
 LONGEST_RETRY_NS = 30 * NS_PER_S
 
+ASK_AGAIN_NS = NS_PER_S
+"""A watch that the desk refused, since as many are watched as may be, is asked for so much later. Whoever waits on a
+busy worker's doorbell pauses up to a thousand times a second: the desk would do nothing else but refuse."""
+
 
 class _Closed(HubUnavailable):
     """The desk ended the connection and said nothing."""
@@ -37,6 +41,8 @@ class DeskClient:
         self._retry_ns = FIRST_RETRY_NS
         self._retry_at_ns = 0
         self._watched: set[tuple[int, int]] = set()
+        self._refused: dict[tuple[int, int], int] = {}
+        """Until when a stream's watch is not asked for again."""
 
     def attach(self) -> int:
         """Return the read-only descriptor of the arena; the caller owns it. Raises HubUnavailable."""
@@ -55,18 +61,28 @@ class DeskClient:
         return fds[0]
 
     def watch(self, slot: int, epoch: int) -> bool:
-        """Ask that the slot's own word be woken; return whether it is. Asks the desk once a stream."""
+        """Ask that the slot's own word be woken; return whether it is.
+
+        Asks the desk once a stream, and anew a second after a refusal (tests/loopback/test_desk_client.py).
+        """
+        key = slot, epoch
         with self._lock:
-            if (slot, epoch) in self._watched and self._socket is not None:
+            if key in self._watched and self._socket is not None:
                 return True
+            if key in self._refused and time.monotonic_ns() < self._refused[key]:
+                return False
             reply = self._ask_if_connected({"do": "watch", "slot": slot, "epoch": epoch})
+            self._refused.pop(key, None)
             if reply.get("watched"):
-                self._watched.add((slot, epoch))
+                self._watched.add(key)
                 return True
+            if reply:
+                self._refused[key] = time.monotonic_ns() + ASK_AGAIN_NS
             return False
 
     def unwatch(self, slot: int, epoch: int) -> None:
         with self._lock:
+            self._refused.pop((slot, epoch), None)
             if (slot, epoch) in self._watched:
                 self._watched.discard((slot, epoch))
                 self._ask_if_connected({"do": "unwatch", "slot": slot, "epoch": epoch})

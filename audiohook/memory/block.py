@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from audiohook.memory.mirror import MirroredRing
 from audiohook.memory.timeline import Gap, Span, Timeline
+from audiohook.units import SAMPLE_BYTES
 
 Samples = npt.NDArray[np.int16]
 
@@ -71,13 +72,15 @@ class Cutter:
 
     def __init__(self, timeline: Timeline, ring: MirroredRing, channels: int) -> None:
         self._timeline = timeline
-        self._samples: Samples = np.asarray(ring).reshape(-1)
+        self._ring_bytes, self._frame_bytes = timeline.ring_bytes, timeline.frame_bytes
+        # Whole frames: a stream begins at a multiple of FRAME_ALIGN_BYTES (pool.py), and rings are whole pages.
+        self._samples: Samples = np.asarray(ring).reshape(-1, timeline.frame_bytes // SAMPLE_BYTES)
         self._channels = channels
 
     def view(self, first_byte: int, frames: int) -> Samples:
         """Return `frames` from a ring position on, in one piece, whatever the length (up to the ring's)."""
-        at = first_byte % self._timeline.ring_bytes // 2
-        window: Samples = self._samples[at : at + frames * self._channels].reshape(frames, self._channels)
+        at = first_byte % self._ring_bytes // self._frame_bytes
+        window: Samples = self._samples[at : at + frames]
         return window
 
     def cut(self, first: int, end: int, newest: Span) -> Block:
@@ -87,21 +90,27 @@ class Cutter:
         The caller checks that the frames exist; whether they were still there, `still_valid()` says.
         """
         timeline = self._timeline
-        if first >= newest.media_first:
-            spans = [newest]
-        else:
-            spans = timeline.spans(first, end, newest)
-        gaps = tuple(gap_of(span, first, end) for span in spans if span.is_gap)
-        arrival_ns = spans[-1].arrival_ns
-        first_byte = timeline.ring_byte(first, spans[0])
+        span = last = newest
+        if first < newest.media_first:
+            span = timeline.span_at(first, newest)
+            if end <= newest.media_first:
+                last = span if end <= span.media_end else timeline.span_at(end - 1, newest)
+        first_byte = timeline.ring_byte(first, span)
+        if span.gap_frames_before(first) == last.gap_frames_before(end):
+            return Block(timeline, self.view(first_byte, end - first), first_byte, first, last.arrival_ns, ())
+        spans = timeline.gap_spans(first, end, newest)
+        gaps = tuple(gap_of(span, first, end) for span in spans)
         if all(not span.skip or first >= span.media_first + span.skip for span in spans):
-            return Block(timeline, self.view(first_byte, end - first), first_byte, first, arrival_ns, gaps)
+            return Block(timeline, self.view(first_byte, end - first), first_byte, first, last.arrival_ns, gaps)
         samples = np.zeros((end - first, self._channels), np.int16)
-        for span in spans:
-            if not span.is_gap:
-                low, high = max(first, span.media_first), min(end, span.media_end)
-                samples[low - first : high - first] = self.view(timeline.ring_byte(low, span), high - low)
-        return self.owned(samples, first_byte, first, arrival_ns, gaps)
+        # What lies between two gaps lies in one piece, and ends where the later one begins.
+        low, byte = first, first_byte
+        for gap in spans:
+            high = max(first, gap.media_first)
+            samples[low - first : high - first] = self.view(byte, high - low)
+            low, byte = min(end, gap.media_end), timeline.ring_byte(gap.media_end, gap)
+        samples[low - first :] = self.view(byte, end - low)
+        return self.owned(samples, first_byte, first, last.arrival_ns, gaps)
 
     def gather(self, first: int, wanted_frames: int, newest: Span) -> tuple[Block, int]:
         """Return up to `wanted_frames` of audio from `first` on, jumping over gaps, and the frame behind the last one.

@@ -136,11 +136,10 @@ class Place:
     def _until_gap(self, newest: Span) -> int:
         """Return how many frames may be handed out before a gap, at most a block; GapFound if one begins here."""
         limit = min(newest.media_end, self.position + self._frames)
-        for span in self._timeline.spans(self.position, limit, newest):
-            if span.is_gap and span.media_first <= self.position:
+        for span in self._timeline.gap_spans(self.position, limit, newest):
+            if span.media_first <= self.position:
                 raise GapFound(self.position, span.media_end - self.position, span.cause_name)
-            if span.is_gap and span.media_first < limit:
-                return span.media_first - self.position
+            return span.media_first - self.position
         return self._frames
 
     def lost(self, suspect_frames: int) -> Overrun:

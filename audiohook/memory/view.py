@@ -13,7 +13,7 @@ import numpy as np
 from audiohook.errors import Overrun, WriterGone
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
-from audiohook.memory.block import Block, Cutter
+from audiohook.memory.block import Block, Cutter, gap_of
 from audiohook.memory.cards import card_version, read_card
 from audiohook.memory.chain import Key, card_behind, card_of
 from audiohook.memory.mirror import MirroredRing
@@ -95,7 +95,7 @@ class StreamView(ABC):
     @property
     def over(self) -> bool:
         """Whether the stream ended, was aborted, or its slot was reused: nothing will be added to it."""
-        return self.card()["state"] in layout.OVER_STATES or self.gone
+        return self.card()["state"] in layout.OVER_STATES or self._gone
 
     @property
     def parked(self) -> bool:
@@ -196,20 +196,24 @@ class StreamView(ABC):
 
         Raises Overrun if the slot belongs to another stream by now.
         """
+        timeline, wanted_frames = self.timeline, max(0, seconds_ns(seconds)) * self.sample_rate // NS_PER_S
+        short = False
         while True:
             try:
-                newest = self.timeline.newest()
+                newest = timeline.newest()
                 if newest is None:
-                    return Block(self.timeline, self._nothing(), None, self.timeline.media_base, 0, ())
-                oldest, _ = self.timeline.oldest(newest)
-                wanted = max(oldest, newest.media_end - seconds_ns(seconds) * self.sample_rate // NS_PER_S)
-                block = self.cutter().cut(min(wanted, newest.media_end), newest.media_end, newest)
+                    return Block(timeline, self._nothing(), None, timeline.media_base, 0, ())
+                # How far history reaches is asked only where it proves too short: asking costs half of a window.
+                oldest = timeline.oldest(newest)[0] if short else timeline.media_base
+                end = newest.media_end
+                first = end - wanted_frames
+                block = self.cutter().cut(first if first > oldest else min(oldest, end), end, newest)
+                if block.still_valid():
+                    return block
             except Recycled:
-                if self.timeline.recycled:
+                if timeline.recycled:
                     raise Overrun(0, None) from None
-                continue
-            if block.still_valid():
-                return block
+            short = True
 
     def gaps(self) -> list[Gap]:
         """Return the gaps within the history that can still be read, oldest first."""
@@ -219,12 +223,12 @@ class StreamView(ABC):
                 if newest is None:
                     return []
                 first, _ = self.timeline.oldest(newest)
-                spans = self.timeline.spans(first, newest.media_end, newest) if first < newest.media_end else []
+                spans = self.timeline.gap_spans(first, newest.media_end, newest)
             except Recycled:
                 if self.timeline.recycled:
                     return []
                 continue
-            return [span.gap(max(first, span.media_first), span.media_end) for span in spans if span.is_gap]
+            return [gap_of(span, first, newest.media_end) for span in spans]
 
     # ---------------------------------------------------------------------------------------- its writer
 
