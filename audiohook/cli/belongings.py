@@ -33,6 +33,8 @@ class Belongings:
     former: Image | None = None
     """The code that ran before, as long as it may be gone back to."""
     dropped: list[tuple[str, socket.socket]] = field(default_factory=list)
+    lines: dict[int, int] = field(default_factory=dict)
+    """Of a daemon before, until it is known who of its workers lives (`cli/unit.py`)."""
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -84,7 +86,7 @@ def open_belongings(config: Config, sizes: Geometry, inheritance: Inheritance) -
     except BaseException:
         remove_hub(hub, path, inode)
         raise
-    return Belongings(files, listeners, hub, path, inode, image)
+    return Belongings(files, listeners, hub, path, inode, image, lines=inheritance.lines())
 
 
 def take_on_belongings(handover: Handover, config: Config) -> Belongings:

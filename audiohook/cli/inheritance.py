@@ -2,7 +2,8 @@
 
 A start that is given nothing opens everything itself. Everything in the store goes by name, and is used only if it is
 what this configuration would have made: a listener of an address that is still named, memory of the same layout and
-sizes, the hub's socket if its file is still the one that it was bound to. The rest is closed and forgotten, in words.
+sizes with the lines to its workers, the hub's socket if its file is still the one that it was bound to. The rest is
+closed and forgotten, in words.
 
 Sockets that a unit lists take the place of server.listen, with the same rule for public addresses.
 """
@@ -28,6 +29,7 @@ from audiohook.net.service_messages import (
     PassedFd,
     forget,
     hub_name,
+    line_name,
     listener_name,
     memory_name,
     sort_out,
@@ -46,7 +48,7 @@ def wanted_listeners(configured: Sequence[str], there: Sequence[str]) -> list[st
 
 
 class Inheritance:
-    """What one start was handed. Each of the three is asked for once."""
+    """What one start was handed. Each of the four is asked for once, `lines` after `memory`."""
 
     def __init__(self, kept: Kept, notifier: Notifier) -> None:
         self._kept = kept
@@ -115,7 +117,14 @@ class Inheritance:
             log.warning("the memory of the daemon before is given up, with what is in it: %s", fault)
             for part, fd in stored.items():
                 self._drop(fd, memory_name(part))
+        for row, fd in self._kept.lines.items():
+            self._drop(fd, line_name(row))
+        self._kept.lines.clear()
         return MemoryFiles(sizes)
+
+    def lines(self) -> dict[int, int]:
+        """Return our end of the command line of each row's worker: of the rows of the memory that was taken on."""
+        return dict(self._kept.lines)
 
     def _drop(self, fd: int, name: str) -> None:
         os.close(fd)

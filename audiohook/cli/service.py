@@ -10,11 +10,12 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from audiohook.cli.belongings import Belongings, open_belongings
 from audiohook.cli.fitting import configured_geometry
 from audiohook.cli.inheritance import Inheritance
+from audiohook.cli.moments import Moments
 from audiohook.cli.reloading import Successor
 from audiohook.cli.unit import Unit
 from audiohook.codec.opus import libopus_version
@@ -28,19 +29,17 @@ from audiohook.memory.locks import SlotLocks
 from audiohook.memory.pool import SlotPool
 from audiohook.net.descriptors import check_descriptors, raise_descriptor_limit
 from audiohook.net.journal import note_row
-from audiohook.net.listener import bound_address
 from audiohook.net.seat import WorkerSeat
 from audiohook.net.stacks import dump_stacks_when_asked
 from audiohook.net.systemd import Notifier
 from audiohook.net.tls_pair import TlsPair
 from audiohook.supervisor.adoption import take_over
 from audiohook.supervisor.arbiter import Arbiter
-from audiohook.supervisor.certificate_watch import CertificateWatch, certificate_watch
+from audiohook.supervisor.certificate_watch import certificate_watch
 from audiohook.supervisor.chores import Chores
 from audiohook.supervisor.crossing import Resumption
 from audiohook.supervisor.handover import Handover
-from audiohook.supervisor.hooks import DeskCommand, Hooks, Reloading
-from audiohook.supervisor.orders import Reloaded, ReloadFailed
+from audiohook.supervisor.hooks import DeskCommand, Reloading
 from audiohook.supervisor.plan import Plan
 from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import seconds_ns
@@ -99,71 +98,87 @@ def run_service(
 ) -> int:
     """Run the service with what it owns, from the beginning or where another image of this process stopped."""
     dump_stacks_when_asked()
-    files = belongings.files
-    arena = Arena(files.arena, writable=True)
-    orphans = take_over(arena, files.locks) if handover is None else []
-    generation = 1 + max((found.orphan.generation for found in orphans), default=-1)
-    chores = Chores(
-        arena,
-        SlotPool(arena, SlotLocks(files.locks)),
-        keep_ended_ns=seconds_ns(config.memory.keep_ended_seconds),
-        hold_ns=seconds_ns(config.context.hold_ttl_seconds),
-        generation=generation if handover is None else handover.lot.state.reload.back_to[0],
-    )
-    if handover is None:
-        chores.bury({found.orphan.row for found in orphans})
-    unit = Unit(Notifier.of(os.environ), os.environ, belongings, chores.words)
-    from_snapshot = handover is not None and bool(handover.image)
-    in_charge = handover is None
+    return _Service(config, belongings, handover).run(arguments, taken_over)
 
-    def take_charge() -> None:
-        nonlocal in_charge
-        in_charge = True
-        taken_over()
 
-    plan = _plan(config, files, generation)
-    resumption = None
-    if handover is not None:
-        chores.set_state(layout.SERVING, layout.ROW_ACCEPTING)
-        unit.resumed()
-        resumption = Resumption(handover.lot, plan, handover.fault, take_charge)
+class _Service:
+    """What one image runs the service with. `handover` None: from the beginning."""
 
-    pair = _tls_pair(config)
-    watch = certificate_watch(config, pair, belongings.sockets, chores.row, chores.tell)
+    def __init__(self, config: Config, belongings: Belongings, handover: Handover | None) -> None:
+        self._config = config
+        self._belongings = belongings
+        self._handover = handover
+        self._from_snapshot = handover is not None and bool(handover.image)
+        self._in_charge = handover is None
+        arena = Arena(belongings.files.arena, writable=True)
+        self._orphans = take_over(arena, belongings.files.locks) if handover is None else []
+        generation = 1 + max((found.orphan.generation for found in self._orphans), default=-1)
+        self._plan = _plan(config, belongings.files, generation)
+        self._chores = Chores(
+            arena,
+            SlotPool(arena, SlotLocks(belongings.files.locks)),
+            keep_ended_ns=seconds_ns(config.memory.keep_ended_seconds),
+            hold_ns=seconds_ns(config.context.hold_ttl_seconds),
+            generation=generation if handover is None else handover.lot.state.reload.back_to[0],
+        )
+        if handover is None:
+            self._chores.bury({found.orphan.row for found in self._orphans})
+        else:
+            self._chores.set_state(layout.SERVING, layout.ROW_ACCEPTING)
+        self._unit = Unit(Notifier.of(os.environ), os.environ, belongings, self._chores.words)
+        self._orphans = self._unit.joined(self._orphans)
+        self._pair = _tls_pair(config)
+        self._watch = certificate_watch(config, self._pair, belongings.sockets, self._chores.row, self._chores.tell)
 
-    def worker_main(seat: WorkerSeat) -> int:
+    def run(self, arguments: list[str], taken_over: Callable[[], None]) -> int:
+        """Return the exit code."""
+        arbiter = self._arbiter(arguments, self._resumption(taken_over))
+        try:
+            code = arbiter.run()
+        finally:
+            if self._in_charge:
+                self._belongings.give_up()
+        self._chores.parking.end_all()  # a call that was lost while the others were drained
+        self._chores.set_state(layout.STOPPED, layout.ROW_FREE)
+        self._chores.tell("service_stopped")
+        self._unit.finished()
+        return code
+
+    def _arbiter(self, arguments: list[str], resumption: Resumption | None) -> Arbiter:
+        chores, belongings = self._chores, self._belongings
+        successor = Successor(self._config, arguments, belongings, self._handover)
+        return Arbiter(
+            self._plan,
+            belongings.sockets,
+            self._worker_main,
+            self._unit.watched(Moments(chores, belongings, self._watch).hooks),
+            # Tickets go on rising over a kill of the supervisor: a line that outlives it may hold answers to its own.
+            Switchboard(chores.whereabouts, chores.parking.command, chores.commands_refused, time.monotonic_ns()),
+            _desk(self._config, belongings, self._from_snapshot),
+            seconds_ns(self._config.server.hang_seconds),
+            self._unit.announcing(Reloading(successor.trial, successor.trial_started, successor.cross)),
+            resumption,
+            self._orphans,
+        )
+
+    def _resumption(self, taken_over: Callable[[], None]) -> Resumption | None:
+        if self._handover is None:
+            return None
+
+        def take_charge() -> None:
+            self._in_charge = True
+            taken_over()
+
+        self._unit.resumed()
+        return Resumption(self._handover.lot, self._plan, self._handover.fault, take_charge)
+
+    def _worker_main(self, seat: WorkerSeat) -> int:
         note_row(seat.row)
-        unit.forked()
-        belongings.forked(from_snapshot)
-        if watch is not None:
-            watch.let_go()
-        return run_worker(seat, files, config, pair, unit.keeps_queue)
-
-    successor = Successor(config, arguments, belongings, handover)
-    reloading = unit.announcing(Reloading(successor.trial, successor.trial_started, successor.cross))
-    switchboard = Switchboard(chores.whereabouts, chores.parking.command, chores.commands_refused)
-    arbiter = Arbiter(
-        plan,
-        belongings.sockets,
-        worker_main,
-        unit.watched(_hooks(chores, belongings, watch)),
-        switchboard,
-        _desk(config, belongings, from_snapshot),
-        seconds_ns(config.server.hang_seconds),
-        reloading,
-        resumption,
-        orphans,
-    )
-    try:
-        code = arbiter.run()
-    finally:
-        if in_charge:
-            belongings.give_up()
-    chores.parking.end_all()  # a call that was lost while the others were drained
-    chores.set_state(layout.STOPPED, layout.ROW_FREE)
-    chores.tell("service_stopped")
-    unit.finished()
-    return code
+        self._unit.forked()
+        self._belongings.forked(self._from_snapshot)
+        if self._watch is not None:
+            self._watch.let_go()
+        return run_worker(seat, self._belongings.files, self._config, self._pair, self._unit.keeps_queue)
 
 
 def _plan(config: Config, files: MemoryFiles, generation: int) -> Plan:
@@ -214,53 +229,3 @@ def _tls_pair(config: Config) -> TlsPair | None:
         return TlsPair(config.tls) if config.tls.certificate_file else None
     except ConfigError as error:
         raise BootError(str(error)) from None
-
-
-def _hooks(chores: Chores, belongings: Belongings, watch: CertificateWatch | None) -> Hooks:
-    def write_log(level: str, text: str, fields: Mapping[str, object]) -> None:
-        shown = "".join(f" {name}={value}" for name, value in fields.items())
-        log.log(logging.getLevelName(level.upper()), "%s%s", text, shown, extra={"fields": fields})
-
-    def on_dead(row: int) -> None:
-        aborted = chores.worker_died(row)
-        if aborted:
-            log.error("a worker died with its calls row=%d aborted=%d", row, aborted)
-
-    def on_ready() -> None:
-        chores.set_state(layout.SERVING, layout.ROW_ACCEPTING)
-        chores.tell("service_ready")
-        log.info("READY listen=%s hub=%s pid=%d", where(), belongings.hub_path, os.getpid())
-
-    def where() -> str:
-        return ",".join(bound_address(listener) for listener in belongings.sockets)
-
-    def on_reload(ended: Reloaded | ReloadFailed) -> None:
-        belongings.settle()
-        if isinstance(ended, Reloaded):
-            log.info("generation %d takes new calls listen=%s", ended.generation, where())
-        chores.reloaded(ended)
-
-    def on_stopping() -> None:
-        chores.set_state(layout.DRAINING, layout.ROW_DRAINING)
-        chores.tell("service_stopping")
-        chores.parking.end_all()
-        if watch is not None:
-            watch.stop()
-
-    def on_tick() -> None:
-        chores.tick()
-        if watch is not None:
-            watch.look(time.monotonic_ns())
-
-    return Hooks(
-        log=write_log,
-        on_dead=on_dead,
-        on_ready=on_ready,
-        on_stopping=on_stopping,
-        on_hung=chores.hung,
-        on_scaled=chores.scaled,
-        on_reload=on_reload,
-        on_tick=on_tick,
-        heartbeats=lambda: chores.words("heartbeat_ns"),
-        loads=lambda: chores.words("live"),
-    )

@@ -1,6 +1,7 @@
 """The daemon as systemd sees it: what it is told at the supervisor's moments, and what it keeps for us.
 
     start    FDSTORE of memory, listeners and hub, before the first fork; READY=1 when every worker accepts
+    a fork   FDSTORE of our end of the worker's command line, by which a supervisor after us commands its calls
     every s  STATUS= if it has changed; WATCHDOG=1 only while this loop turns and a worker that accepts lives
     reload   RELOADING=1 when the trial begins; READY=1 when the outcome is known; the store as it is then
     stop     STOPPING=1; the last words are waited for, so that systemd has read them
@@ -11,7 +12,7 @@ systemd all of this does nothing. The texts are `net/service_messages.py`'s; con
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from audiohook.cli.belongings import Belongings
@@ -24,6 +25,7 @@ from audiohook.net.service_messages import (
     Watchdog,
     extend,
     forget,
+    line_name,
     listener_name,
     ready,
     reloading,
@@ -33,6 +35,7 @@ from audiohook.net.service_messages import (
     watchdog_ns,
 )
 from audiohook.net.systemd import Notifier
+from audiohook.supervisor.children import Found
 from audiohook.supervisor.handover import Lot
 from audiohook.supervisor.hooks import Hooks, Reloading, TrialCommand
 from audiohook.supervisor.orders import Reloaded, ReloadFailed
@@ -59,8 +62,25 @@ class Unit:
         self._told_ns = self._extended_ns = 0
         self._keep()
 
+    def joined(self, orphans: Iterable[Found]) -> list[Found]:
+        """Return living workers of a daemon before with the lines that lead to them; all other lines are let go."""
+        lines, self._belongings.lines = self._belongings.lines, {}
+        joined = [replace(found, command_fd=lines.pop(found.orphan.row, None)) for found in orphans]
+        for row, fd in lines.items():
+            os.close(fd)
+            self._notifier.send(forget(line_name(row)))
+        return joined
+
     def watched(self, hooks: Hooks) -> Hooks:
         """Return the hooks with systemd told at each of them, after they have done their own."""
+
+        def on_forked(row: int, command_fd: int) -> None:
+            hooks.on_forked(row, command_fd)
+            self._notifier.send(store(line_name(row)), [command_fd])
+
+        def on_dead(row: int) -> None:
+            hooks.on_dead(row)
+            self._notifier.send(forget(line_name(row)))
 
         def on_ready() -> None:
             hooks.on_ready()
@@ -83,7 +103,15 @@ class Unit:
             hooks.on_tick()
             self._tick(time.monotonic_ns())
 
-        return replace(hooks, on_ready=on_ready, on_stopping=on_stopping, on_reload=on_reload, on_tick=on_tick)
+        return replace(
+            hooks,
+            on_forked=on_forked,
+            on_dead=on_dead,
+            on_ready=on_ready,
+            on_stopping=on_stopping,
+            on_reload=on_reload,
+            on_tick=on_tick,
+        )
 
     def announcing(self, before: Reloading) -> Reloading:
         """Return the same way of reloading, with systemd told that it begins."""

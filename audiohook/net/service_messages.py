@@ -15,11 +15,13 @@ FIRST_FD = 3
 """SD_LISTEN_FDS_START."""
 
 MAX_STATUS_CHARACTERS = 200
+MAX_ROW_DIGITS = 9
 
 _LISTEN = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 _OURS = "audiohook-"
 _LISTENER = f"{_OURS}listen-"
 _HUB = f"{_OURS}hub-"
+_LINE = f"{_OURS}line-"
 MEMORY_PARTS = ("arena", "read_only", "locks", "watch")
 
 BARRIER = "BARRIER=1\n"
@@ -89,6 +91,11 @@ def hub_name(device: int, inode: int) -> str:
     return f"{_HUB}{device}-{inode}"
 
 
+def line_name(row: int) -> str:
+    """Return the name of the supervisor's end of a worker's command line."""
+    return f"{_LINE}{row}"
+
+
 class Kept(NamedTuple):
     """Passed descriptors, sorted out. Each is in one of them only."""
 
@@ -96,6 +103,8 @@ class Kept(NamedTuple):
     """(address as the configuration had it, descriptor)"""
     memory: dict[str, int]
     hub: PassedFd | None
+    lines: dict[int, int]
+    """The supervisor's end of the command line of each row's worker."""
     activated: tuple[PassedFd, ...]
     """What is not from our store: the sockets that units list."""
     strange: tuple[PassedFd, ...]
@@ -107,6 +116,7 @@ def sort_out(passed: Sequence[PassedFd]) -> Kept:
     listeners: list[tuple[str, int]] = []
     memory: dict[str, int] = {}
     hub: PassedFd | None = None
+    lines: dict[int, int] = {}
     activated: list[PassedFd] = []
     strange: list[PassedFd] = []
     for one in passed:
@@ -119,9 +129,18 @@ def sort_out(passed: Sequence[PassedFd]) -> Kept:
             memory[part] = one.fd
         elif one.name.startswith(_HUB) and hub is None:
             hub = one
+        elif (row := _row(one.name)) is not None and row not in lines:
+            lines[row] = one.fd
         else:
             strange.append(one)
-    return Kept(tuple(listeners), memory, hub, tuple(activated), tuple(strange))
+    return Kept(tuple(listeners), memory, hub, lines, tuple(activated), tuple(strange))
+
+
+def _row(name: str) -> int | None:
+    """Return the row that `line_name` was given, None if this is no such name."""
+    text = name.removeprefix(_LINE)
+    known = name.startswith(_LINE) and text.isascii() and text.isdigit() and len(text) <= MAX_ROW_DIGITS
+    return int(text) if known else None
 
 
 # What the environment says

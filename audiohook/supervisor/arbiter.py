@@ -51,6 +51,7 @@ from audiohook.supervisor.orders import (
     OrphanGone,
     Reloaded,
     ReloadFailed,
+    ReloadRefused,
     Scaled,
     ScaleRefused,
     Signal,
@@ -157,6 +158,7 @@ class Arbiter:
             Cross: self._note_crossing,
             Reloaded: lambda command: self._call_hook(lambda: self._hooks.on_reload(command)),
             ReloadFailed: lambda command: self._call_hook(lambda: self._hooks.on_reload(command)),
+            ReloadRefused: lambda command: self._call_hook(lambda: self._hooks.on_reload_refused(command)),
             Log: lambda command: self._hooks.log(command.level, command.text, command.fields),
             Exit: self._exit,
         }
@@ -184,7 +186,7 @@ class Arbiter:
     def _begin(self) -> None:
         if self._resumption is None:
             for found in self._orphans:
-                self._children.adopt(found.orphan.row, found.pid, found.pidfd)
+                self._children.adopt(found.orphan.row, found.pid, found.pidfd, found.command_fd)
             self._feed(Started(tuple(found.orphan for found in self._orphans)))
             return
         for news in self._crossing.take_on(self._resumption):
@@ -238,7 +240,12 @@ class Arbiter:
             return fork_child(lambda: self._worker_main(seat), prepare=self._let_go, report_fd=report_fd)
 
         fault = self._children.start(command.row, start)
-        return None if fault is None else ForkFailed(command.row, fault)
+        if fault is not None:
+            return ForkFailed(command.row, fault)
+        line_fd = self._lines.fd_of(command.row)
+        if line_fd is not None:
+            self._call_hook(lambda: self._hooks.on_forked(command.row, line_fd))
+        return None
 
     def _fork_desk(self, _: ForkDesk) -> Input | None:
         desk = self._desk
@@ -304,6 +311,7 @@ class Arbiter:
             self._read_report(child)
         else:
             self._children.reaped(child)
+            self._guard_line(child.place, partial(self._lines.close, child.place))
             self._feed(OrphanGone(child.place, child.pid))
 
     def _read_report(self, child: Child) -> bool:

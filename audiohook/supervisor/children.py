@@ -36,11 +36,13 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An orphan's process; the descriptor belongs to whoever takes this, and is readable when the process has ended."""
+    """An orphan's process; the descriptors belong to whoever takes this. `pidfd` is readable when it has ended."""
 
     orphan: Orphan
     pid: int
     pidfd: int
+    command_fd: int | None = None
+    """Our end of its command line, if that has outlived the supervisor before."""
 
 
 class Children:
@@ -121,7 +123,7 @@ class Children:
         for one in kept:
             child = Child(one.place, one.pid, one.report_fd, ReportReader(one.unread.encode("latin-1"), one.beats))
             if one.pidfd is not None:
-                self.adopt(one.place, one.pid, one.pidfd)
+                self.adopt(one.place, one.pid, one.pidfd, one.command_fd)
                 continue
             self._by_pid[child.pid] = child
             if one.report_fd is not None:
@@ -132,11 +134,12 @@ class Children:
                 strangers.append(child)
         return strangers
 
-    def adopt(self, place: int, pid: int, pidfd: int) -> None:
-        """Take on a process that is not ours to reap. Its pidfd is registered with its Child as data."""
+    def adopt(self, place: int, pid: int, pidfd: int, command_fd: int | None) -> None:
+        """Take on a process that is not ours to reap, and its line. Its pidfd is registered with its Child as data."""
         child = Child(place, pid, None, pidfd=pidfd)
         self._by_pid[pid] = child
         self._selector.register(pidfd, selectors.EVENT_READ, child)
+        self._lines.adopt(place, command_fd)
 
     def signal(self, place: int, number: int) -> None:
         for child in self:

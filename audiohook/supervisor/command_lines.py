@@ -60,6 +60,13 @@ class CommandLines:
         self._selector.register(line.fd, selectors.EVENT_READ, line)
         self._switchboard.join(place)
 
+    def adopt(self, place: int, fd: int | None) -> None:
+        """Serve the line of a worker that another supervisor has started, if it is still there."""
+        if fd is None:
+            self._switchboard.strand(place)
+        else:
+            self.take_on(place, fd)
+
     def fd_of(self, place: int) -> int | None:
         """Return our end of a child's line; None if it has none any more."""
         line = self._lines.get(place)

@@ -13,7 +13,7 @@ new code; the old code does that when it is back.
 
 Invariants (tests/unit/test_generations_pairs.py, tests/unit/test_generations.py): no old worker is retired before
 every new one is ready; each reload that was begun ends in `Reloaded` or `ReloadFailed`, if trial and workers come to an
-end; a generation number is given once; while a reload is under way no other begins.
+end, and nothing else ends so; a generation number is given once; while a reload is under way no other begins.
 """
 
 from collections.abc import Mapping
@@ -27,6 +27,7 @@ from audiohook.supervisor.orders import (
     ReloadAsked,
     Reloaded,
     ReloadFailed,
+    ReloadRefused,
     Resumed,
     StartTrial,
     TrialExited,
@@ -71,7 +72,7 @@ def asked(turn: Turn, happened: ReloadAsked) -> None:
     fault = refusal(turn.state)
     if fault is not None:
         turn.log("warning", f"not reloaded: {fault}", happened.asked)
-        turn.commands.append(ReloadFailed(fault, happened.asked))
+        turn.commands.append(ReloadRefused(fault, happened.asked))
         return
     before = turn.state.reload
     turn.change(
@@ -80,6 +81,7 @@ def asked(turn: Turn, happened: ReloadAsked) -> None:
             attempt=before.attempt + 1,
             asked=happened.asked,
             due_ns=turn.now_ns + turn.state.plan.boot_ns,
+            wanted=turn.state.wanted,
             latest=max(before.latest, turn.state.plan.generation),
             outcomes=before.outcomes,
         )
@@ -120,7 +122,7 @@ def trial_exited(turn: Turn, happened: TrialExited) -> None:
         return
     old = (turn.state.plan.generation, turn.state.plan.workers)
     turn.log("info", "reload: nothing wrong was found; the supervisor re-executes itself")
-    _cross(turn, Cross(), wanted=turn.state.wanted, back_to=old)
+    _cross(turn, Cross(), back_to=old)
 
 
 def due(turn: Turn) -> None:
@@ -176,13 +178,15 @@ def lost(turn: Turn, row: int, why: str) -> bool:
 
 
 def look(turn: Turn) -> None:
-    """A worker has become ready, or a row free: go on if that was what the reload waits for."""
+    """A worker has become ready, or a row free: go on if that was what is waited for."""
     if turn.state.reload.phase is ReloadPhase.MAKING_ROOM:
         _raise(turn)
     elif turn.state.reload.phase is ReloadPhase.BOOTING:
         new = [child for child in turn.state.workers if child.generation == turn.state.plan.generation]
         if sum(child.phase is ChildPhase.READY for child in new) == _target(turn.state):
             _complete(turn)
+    elif turn.state.reload.phase is ReloadPhase.NONE and turn.state.phase is Phase.SERVING:
+        _fork_missing(turn, turn.state.reload.missing)
 
 
 def cancel(turn: Turn) -> None:
@@ -270,10 +274,19 @@ def _cross(turn: Turn, command: Cross, **fields: object) -> None:
 
 def _fail(turn: Turn, text: str) -> None:
     """The old code serves on: with as many workers as it had, and its own desk."""
-    missing = max(0, turn.state.reload.wanted - turn.state.wanted)
-    for row in free_rows(turn.state)[:missing]:
-        turn.fork(row)
+    _fork_missing(turn, max(0, turn.state.reload.wanted - turn.state.wanted))
     _end(turn, text)
+
+
+def _fork_missing(turn: Turn, missing: int) -> None:
+    """Start so many workers, those for which there is no row yet when there is one.
+
+    A worker that was being restarted when the reload began has lost its row to a new one, which may not be gone yet.
+    """
+    rows = free_rows(turn.state)[:missing]
+    turn.change_reload(missing=missing - len(rows))
+    for row in rows:
+        turn.fork(row)
 
 
 def _end(turn: Turn, text: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from audiohook.supervisor.handover import Lot
-from audiohook.supervisor.orders import AnnounceHung, Reloaded, ReloadFailed, Scaled
+from audiohook.supervisor.orders import AnnounceHung, Reloaded, ReloadFailed, ReloadRefused, Scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class Hooks:
 
     log: Callable[[str, str, Mapping[str, object]], None]
     """(level, text, fields)"""
+    on_forked: Callable[[int, int], None]
+    """A worker was forked into this row; the number is that of our end of its command line, which stays ours."""
     on_dead: Callable[[int], None]
     """The worker of this row is reaped: mark what it owned ABORTED. Returns before the row is used again."""
     on_ready: Callable[[], None]
@@ -24,6 +26,9 @@ class Hooks:
     on_hung: Callable[[AnnounceHung], None]
     on_scaled: Callable[[Scaled], None]
     on_reload: Callable[[Reloaded | ReloadFailed], None]
+    """A reload is over: nothing of it will be gone back to."""
+    on_reload_refused: Callable[[ReloadRefused], None]
+    """One was asked for that does not begin. Another may be under way, and needs all that it could go back to."""
     on_tick: Callable[[], None]
     """About every 100 ms."""
     heartbeats: Callable[[], Sequence[int]]

@@ -284,6 +284,13 @@ class ReloadFailed(msgspec.Struct, frozen=True):
     asked: Mapping[str, str | int]
 
 
+class ReloadRefused(msgspec.Struct, frozen=True):
+    """A reload that was asked for is not begun, and why. One that is under way goes on."""
+
+    text: str
+    asked: Mapping[str, str | int]
+
+
 class Log(msgspec.Struct, frozen=True):
     """A line for the log: no audio, no numbers of callers, nothing that a peer sent."""
 
@@ -314,6 +321,7 @@ Command = (
     | Cross
     | Reloaded
     | ReloadFailed
+    | ReloadRefused
     | Log
     | Exit
 )

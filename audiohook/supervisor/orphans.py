@@ -3,7 +3,7 @@
 An orphan is a worker that is leaving (`supervisor/policy.py`): it takes no new calls, is not replaced, and keeps its
 row until it is gone. It listens no more since its lifeline closed, and ends by itself with its last call or after its
 own `orphan_seconds`. What differs from a child: it is not ours to reap, so of its end nothing is known but that it
-came, and its command line died with the supervisor that had the other end.
+came, and commands reach it only if its line has outlived the supervisor that had the other end (`cli/unit.py`).
 
 While the new workers boot, nothing that happens to an orphan is a failed start; a start that fails leaves orphans
 alone, since their calls are none of its business. A row is worth more than an old call only if there is no other: then

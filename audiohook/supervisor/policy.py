@@ -191,6 +191,7 @@ class _Turn(Turn):
             self.commands.append(ScaleRefused(fault))
             return
         done = scaled(self.state, asked)
+        self.change_reload(missing=max(0, self.state.reload.missing - max(0, done.before - done.after)))
         for row in done.leaving:
             self.retire(row)
         for row in done.started:
@@ -277,8 +278,10 @@ class _Turn(Turn):
         elif place == DESK:
             generations.renew_desk(self)
         else:
-            if self.state.child(place).leaving:
-                self.signal(place, "retire")
+            child = self.state.child(place)
+            if child.leaving:
+                # Also what it could not be told while it was hung: its time runs.
+                self.signal(place, "hurry" if child.hurried else "retire")
             self._urge(place)
             generations.look(self)
 

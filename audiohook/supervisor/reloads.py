@@ -54,7 +54,9 @@ class Reload(msgspec.Struct, frozen=True):
     again: bool = False
     """SIGHUP came meanwhile: what it wants loaded may have been written after the trial has read. Once more, then."""
     wanted: int = 0
-    """How many workers the old generation was to have."""
+    """How many workers there were to be when it was asked for."""
+    missing: int = 0
+    """Of these, after a reload that failed, those for which no row was free: started when one is."""
     back_to: tuple[int, int] = (0, 0)
     """Generation and `Plan.workers` of the old generation."""
     latest: int = 0

@@ -42,7 +42,7 @@ def scaled(state: State, asked: Scale) -> Scaled:
     """Return what to do. `asked` was not refused."""
     before = state.wanted
     started = free_rows(state)[: max(0, asked.workers - before)]
-    leaving = _by_price(state, asked.loads)[: max(0, before - asked.workers)]
+    leaving = _by_price(state, asked.loads)[: max(0, before - asked.workers - state.reload.missing)]
     return Scaled(before, asked.workers, tuple(started), tuple(sorted(leaving)), asked.asked)
 
 

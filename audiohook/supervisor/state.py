@@ -68,7 +68,8 @@ class State(msgspec.Struct, frozen=True):
     @property
     def wanted(self) -> int:
         """How many workers there are to be. Of meaning while the service serves."""
-        return sum(child.phase is not ChildPhase.ABSENT and not child.leaving for child in self.workers)
+        there = sum(child.phase is not ChildPhase.ABSENT and not child.leaving for child in self.workers)
+        return there + self.reload.missing
 
     @property
     def served(self) -> bool:

@@ -41,6 +41,9 @@ MAX_WAITING_AT_A_WORKER = 128
 MAX_WAITING_OF_AN_ORIGIN = 512
 
 
+STRANDED_TEXT = "its worker is of a daemon that was killed, and the line to it is lost; the call goes on to its end"
+
+
 class Whereabouts(msgspec.Struct, frozen=True):
     """Where a stream that can be commanded is: the slot's epoch, and the row of its worker, None if it is PARKED."""
 
@@ -74,10 +77,12 @@ class Switchboard:
         whereabouts: Callable[[int], Whereabouts | None],
         on_parked: Callable[[Command], Reply],
         on_refused: Callable[[int], None],
+        last_ticket: int = 0,
     ) -> None:
         """`whereabouts(slot)` is None where no stream is, or one that is over; `on_parked` answers for a PARKED one.
 
-        `on_refused` is told how many commands were just answered here with anything but OK.
+        `on_refused` is told how many commands were just answered here with anything but OK. Tickets of ours are above
+        `last_ticket`.
         """
         self._whereabouts = whereabouts
         self._on_parked = on_parked
@@ -85,10 +90,11 @@ class Switchboard:
         self.on_service: Callable[[Command], Reply] = lambda command: command.not_available("nobody serves this here")
         """Answers commands that are for no stream (SERVICE_VERBS). The arbiter puts itself here."""
         self._places: set[int] = set()
+        self._stranded: set[int] = set()
         self._waiting: dict[int, Waiting] = {}
         self._of_origin: Counter[int] = Counter()
         self._at_worker: Counter[int] = Counter()
-        self._last_ticket = 0
+        self._last_ticket = last_ticket
 
     @property
     def waiting(self) -> int:
@@ -113,6 +119,11 @@ class Switchboard:
     def join(self, place: int) -> None:
         """A child has a line from now on."""
         self._places.add(place)
+        self._stranded.discard(place)
+
+    def strand(self, place: int) -> None:
+        """A worker lives to which no line leads: the supervisor that had the other end was killed."""
+        self._stranded.add(place)
 
     def leave(self, place: int) -> list[Send]:
         """A child's line is over: whoever waits for it is told, and what it waited for is forgotten."""
@@ -166,6 +177,8 @@ class Switchboard:
             return command.gone()
         if found.row is None:
             return self._on_parked(command)
+        if found.row in self._stranded:
+            return command.not_available(STRANDED_TEXT)
         if found.row not in self._places:
             return command.gone("its worker is gone")
         if self._at_worker[found.row] >= MAX_WAITING_AT_A_WORKER:

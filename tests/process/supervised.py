@@ -276,12 +276,14 @@ def supervise(options: argparse.Namespace) -> int:
 
     hooks = Hooks(
         log=log,
+        on_forked=lambda row, fd: say("forked", row=row, line=os.get_inheritable(fd)),
         on_dead=on_dead,
         on_ready=on_ready,
         on_stopping=lambda: say("stopping"),
         on_hung=lambda _: None,
         on_scaled=lambda done: say("scaled", workers=done.after),
         on_reload=lambda ended: say("reload", kind=type(ended).__name__),
+        on_reload_refused=lambda refused: say("reload_refused", text=refused.text),
         on_tick=on_tick,
         # No memory, so no heartbeat: nobody is ever hung here.
         heartbeats=lambda: [ticks] * options.workers * 2,

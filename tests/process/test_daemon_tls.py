@@ -1,4 +1,8 @@
-"""The running daemon behind TLS: calls to the last sample, slow and hostile handshakes, certificates exchanged."""
+"""The running daemon behind TLS: calls to the last sample, who is let in, broken pairs, and its own handshake.
+
+Slow handshakes and exchanges under live calls are the rows `slow-tls` and `certificates` of
+tests/faults/test_faults_short.py.
+"""
 
 import json
 import os
@@ -7,7 +11,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
@@ -101,20 +104,6 @@ def test_calls_of_both_dialects_are_read_back_to_the_last_sample(
     assert daemon.stop() == 0
 
 
-def test_slow_handshakes_are_ended_and_live_calls_notice_nothing(
-    start: Callable[..., Daemon], audio: Path, authority: Authority
-) -> None:
-    daemon = start(f"tls.handshake_seconds={HANDSHAKE_SECONDS}")
-    slow = ("--fault", "slow-tls", "--found-within-seconds", "20")
-    status, figures = load(daemon, audio, authority, "--calls", "12", "--seconds", "3", "--dialect", "mixed", *slow)
-    assert status == 0, figures
-    parts = {part["name"]: part for part in figures["parts"]}
-    assert parts["slow-tls"]["calls"] == sum(parts["slow-tls"]["endings"].values()) == 6
-    assert all("ended by the server" in ending for ending in parts["slow-tls"]["endings"])
-    assert (parts["others"]["endings"], parts["others"]["lost"]) == ({"completed": 6}, {})
-    assert daemon.counter("tls_timeout") == 6
-
-
 def test_a_proxy_says_who_calls_before_tls(start: Callable[..., Daemon], authority: Authority) -> None:
     daemon = start('server.trusted_proxies=["127.0.0.1"]', "server.proxy_protocol=true")
     header = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes([192, 0, 2, 7, 127, 0, 0, 1, 0x30, 0x39, 0x20, 0xFB])
@@ -143,59 +132,6 @@ def test_client_certificates_can_be_demanded(
 
 
 # Certificates
-
-
-class Knocking:
-    """Makes handshakes without a pause, in a thread; `failed` has what went wrong, `seen` each certificate."""
-
-    def __init__(self, daemon: Daemon, authority: Authority) -> None:
-        self._address = daemon.address
-        self._context = trusting(authority)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.done = 0
-        self.failed: list[Exception] = []
-        self.seen: set[bytes | None] = set()
-
-    def __enter__(self) -> "Knocking":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                plain = socket.create_connection(self._address, 10)
-                with self._context.wrap_socket(plain, server_hostname="localhost") as agreed:
-                    self.seen.add(agreed.getpeercert(binary_form=True))
-                self.done += 1
-            except OSError as error:
-                self.failed.append(error)
-
-
-def test_pairs_are_exchanged_under_handshakes_and_calls(
-    start: Callable[..., Daemon], place: Pair, pairs: list[Pair], authority: Authority
-) -> None:
-    daemon = start()
-    with Secured(daemon, trusting(authority)) as call, Knocking(daemon, authority) as knocking:
-        assert call.upgrade().accepted
-        for number in range(1, 6):
-            call.send_packets(packets_of(1)[:5])
-            pairs[number % 2].copy_to(place)
-            daemon.wait(lambda: len(daemon.logged("were read again")) == number, "the exchange is logged")  # noqa: B023
-            daemon.wait(lambda: shown(daemon, authority) == pairs[number % 2].der, "the other certificate")  # noqa: B023
-        daemon.wait(lambda: daemon.counter("packets") == 25, "all packets")
-        assert call.close() == 1000
-    assert knocking.failed == []
-    assert knocking.done > 20
-    assert knocking.seen == {pairs[0].der, pairs[1].der}
-    told = [event for event in daemon.events() if event["event"] == "tls_reloaded"]
-    assert [event["fingerprint"] for event in told].count(told[0]["fingerprint"]) == 3
-    assert all(event["days_left"] > 0 and event["serial"] for event in told)
-    assert daemon.stop() == 0
 
 
 def test_a_broken_pair_is_told_once_and_the_old_one_is_served_also_by_new_workers(

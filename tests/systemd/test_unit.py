@@ -96,7 +96,7 @@ def another_serves(machine: Machine, pid: int) -> bool:
 
 def test_it_starts_serves_and_says_what_it_does(running: Machine) -> None:
     assert running.show("ActiveState") == "active"
-    assert running.show("NFileDescriptorStore") == "6"
+    assert running.show("NFileDescriptorStore") == "8"
     peer = call(ADDRESS)
     running.wait(lambda: running.show("StatusText") == "serving: 2 workers accept; 1 connections", "the status")
     assert peer.close() == 1000

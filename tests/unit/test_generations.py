@@ -21,12 +21,14 @@ from audiohook.supervisor.orders import (
     ReloadAsked,
     Reloaded,
     ReloadFailed,
+    ReloadRefused,
     Resumed,
     Scale,
     ScaleRefused,
     Signal,
     SignalDesk,
     SignalWorker,
+    Started,
     StartTrial,
     TrialExited,
     TrialFailed,
@@ -91,7 +93,7 @@ def test_a_trial_that_does_not_end_is_killed() -> None:
 def test_only_one_reload_at_a_time_and_a_hup_meanwhile_is_another_one_after_it() -> None:
     h = house(*CHECKED, plan=PLAN)
     assert refusal(h.state) == UNDER_WAY
-    assert h.tell(ReloadAsked()) == [ReloadFailed(UNDER_WAY, {})]
+    assert h.tell(ReloadAsked()) == [ReloadRefused(UNDER_WAY, {})]
     assert h.tell(Scale(3)) == [ScaleRefused(UNDER_WAY)]
     assert h.tell(Signal("HUP"), Signal("HUP"), Signal("HUP")) == []
     h.tell(TrialExited(0), Resumed(PLAN), WorkerReady(2))
@@ -99,6 +101,19 @@ def test_only_one_reload_at_a_time_and_a_hup_meanwhile_is_another_one_after_it()
     assert h.state.reload.attempt == 2
     h.tell(TrialFailed("x"))
     assert h.tell(TrialExited(1)) == [ReloadFailed("x", HUP)], "and no third one"
+
+
+def test_workers_whose_rows_were_taken_come_back_when_these_are_free() -> None:
+    """With a worker in its back-off there is just room for a reload; when that fails, its row is not free at once."""
+    plan = msgspec.structs.replace(PLAN, workers=1, rows=1)
+    h = house(Started(), WorkerReady(0), DeskReady(), *[ChildExited(0, 100, -9)] * 2, plan=plan)
+    h.tell(ReloadAsked(), TrialPassed(), TrialExited(0))
+    assert h.tell(Resumed(plan)) == [ForkWorker(0, 1)]
+    assert h.tell(WorkerReport(0, "x"))[-1] == Cross("worker 0 cannot boot: x")
+    assert h.tell(Resumed(plan, "x")) == [ReloadFailed("x", {})]
+    assert h.state.wanted == 1
+    assert h.tell(ChildExited(0, 101, -9)) == [MarkDead(0), ForkWorker(0, 0)]
+    assert (h.state.wanted, h.state.reload.missing) == (1, 0)
 
 
 def test_what_execve_refuses_and_what_stage_0_sends_back() -> None:
@@ -187,7 +202,7 @@ def test_a_number_of_workers_that_was_scaled_stays_unless_the_configuration_says
 def test_without_rows_for_a_second_generation_no_reload_begins() -> None:
     h = house(*SERVED, Scale(3), WorkerReady(2), plan=PLAN)
     (failed,) = h.tell(ReloadAsked())
-    assert isinstance(failed, ReloadFailed)
+    assert isinstance(failed, ReloadRefused)
     assert failed.text == "3 of 4 rows are in use: no room for 3 new workers beside; scale down first"
 
 

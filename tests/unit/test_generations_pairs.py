@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from audiohook.supervisor.generations import UNDER_WAY
 from audiohook.supervisor.orders import (
     ChildExited,
     CrossFailed,
@@ -13,6 +14,7 @@ from audiohook.supervisor.orders import (
     Hung,
     Input,
     ReloadAsked,
+    ReloadRefused,
     Resumed,
     Scale,
     Signal,
@@ -97,6 +99,13 @@ def test_every_phase_and_input(phase: ReloadPhase, number: int) -> None:
             h.state = msgspec.structs.replace(h.state, workers=tuple(undue(h.state)))
     h.tell(happened)
     assert h.state.reload.phase is LEADS[phase][number]
+
+
+@pytest.mark.parametrize("phase", [phase for phase in ReloadPhase if phase is not ReloadPhase.NONE])
+def test_what_is_refused_meanwhile_does_not_end_the_one_under_way(phase: ReloadPhase) -> None:
+    """At its end what it could go back to is let go of, the code and the listeners of before."""
+    h = house(*REACHED[phase], plan=PLAN)
+    assert h.tell(ReloadAsked()) == [ReloadRefused(UNDER_WAY, {})]
 
 
 def undue(state: State) -> list[Child]:

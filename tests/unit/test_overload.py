@@ -24,7 +24,7 @@ class Worker:
         self.load = load
         self.now_ns = 1000 * NS_PER_S
         self.waiting_ns = backlog_ns  # media time that waits
-        self.shed_ns = self.media_ns = 0
+        self.shed_ns = self.media_ns = self.idle_ns = 0
         self.turns: list[int] = []
 
     def turn(self) -> None:
@@ -37,7 +37,9 @@ class Worker:
         self.now_ns += turn_ns + idle_ns
         self.waiting_ns = turn_ns
         self.turns.append(turn_ns)
-        self.overload.turn(turn_ns, self.now_ns, idle=idle_ns > 0)
+        if idle_ns:
+            self.idle_ns = self.now_ns
+        self.overload.turn(turn_ns, self.now_ns, idle=idle_ns > 0, idle_ns=self.idle_ns)
 
     def run(self, for_ns: int) -> "Worker":
         until_ns = self.now_ns + for_ns
@@ -74,10 +76,10 @@ def test_under_overload_turns_stay_bounded_and_it_recovers_by_itself(load: float
 
 def test_one_long_turn_is_not_compared_with_the_short_one_before_it() -> None:
     overload = Overload(LAG_NS)
-    overload.turn(NS_PER_MS, 0, idle=False)
-    overload.turn(100 * LAG_NS, 100 * LAG_NS, idle=False)
+    overload.turn(NS_PER_MS, 0, idle=False, idle_ns=0)
+    overload.turn(100 * LAG_NS, 100 * LAG_NS, idle=False, idle_ns=0)
     assert overload.share == 0
-    overload.turn(100 * LAG_NS, 200 * LAG_NS, idle=False)
+    overload.turn(100 * LAG_NS, 200 * LAG_NS, idle=False, idle_ns=0)
     assert overload.share > 0
 
 

@@ -12,6 +12,7 @@ from audiohook.net.service_messages import (
     extend,
     forget,
     hub_name,
+    line_name,
     listener_name,
     memory_name,
     notify_address,
@@ -110,11 +111,13 @@ def test_names_and_count_must_agree() -> None:
 def test_the_store_s_names_lead_back_in_any_order(addresses: list[str], random: object) -> None:
     names = [listener_name(text) for text in addresses]
     names += [memory_name(part) for part in MEMORY_PARTS] + [hub_name(5, 77), "web.socket", "audiohook-of-next-year"]
+    names += [line_name(0), line_name(119)]
     random.shuffle(names)  # type: ignore[attr-defined]
     assert all(name.isascii() and ":" not in name and name.isprintable() for name in names)
     kept = sort_out([PassedFd(3 + at, name) for at, name in enumerate(names)])
     assert sorted(text for text, _ in kept.listeners) == sorted(addresses)
     assert {part: names[fd - 3] for part, fd in kept.memory.items()} == {p: memory_name(p) for p in MEMORY_PARTS}
+    assert {row: names[fd - 3] for row, fd in kept.lines.items()} == {0: line_name(0), 119: line_name(119)}
     assert kept.hub is not None
     assert kept.hub.name == hub_name(5, 77)
     assert [one.name for one in kept.activated] == ["web.socket"]
@@ -125,6 +128,13 @@ def test_what_is_twice_in_the_store_is_taken_once() -> None:
     kept = sort_out([PassedFd(3, "audiohook-arena"), PassedFd(4, "audiohook-arena")])
     assert kept.memory == {"arena": 3}
     assert kept.strange == (PassedFd(4, "audiohook-arena"),)
+
+
+@pytest.mark.parametrize("row", ["", "-1", "x", "1x", "\u0661", "1" * 10])
+def test_a_line_that_is_no_row_s_is_strange(row: str) -> None:
+    named = PassedFd(3, f"audiohook-line-{row}")
+    assert sort_out([named]).strange == (named,)
+    assert sort_out([PassedFd(3, line_name(7)), PassedFd(4, line_name(7))]).lines == {7: 3}
 
 
 def test_the_watchdog_is_fed_a_quarter_of_its_interval_apart() -> None:

@@ -23,7 +23,7 @@ from audiohook.supervisor.orders import (
     Input,
     Log,
     MarkDead,
-    ReloadFailed,
+    ReloadRefused,
     Signal,
     SignalDesk,
     SignalName,
@@ -337,9 +337,9 @@ def test_hup_before_it_serves_and_without_room_for_new_workers_does_nothing() ->
     for told, text in (((Started(),), "the service is starting"), (SERVED, "no room for 2 new workers")):
         h = house(*told)
         before = h.state
-        (failed,) = h.tell(Signal("HUP"))
-        assert isinstance(failed, ReloadFailed)
-        assert text in failed.text
+        (refused,) = h.tell(Signal("HUP"))
+        assert isinstance(refused, ReloadRefused)
+        assert text in refused.text
         assert h.state == before
         assert h.logged[-1].level == "warning"
 

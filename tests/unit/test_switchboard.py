@@ -13,6 +13,7 @@ from audiohook.supervisor.state import DESK
 from audiohook.supervisor.switchboard import (
     MAX_WAITING_AT_A_WORKER,
     MAX_WAITING_OF_AN_ORIGIN,
+    STRANDED_TEXT,
     WAIT_NS,
     Send,
     Switchboard,
@@ -129,6 +130,25 @@ def test_what_is_gone_is_said_to_be_gone() -> None:
         assert reply_in(send).status is Status.GONE
         assert reply_in(send).ticket == 7
     assert (service.board.waiting, service.refused) == (0, 3)
+
+
+def test_a_worker_that_no_line_leads_to_is_not_said_to_be_gone() -> None:
+    service = Service()
+    service.board.leave(0)
+    service.board.strand(0)
+    assert reply_in(service.ask(0)) == Reply(7, Status.NOT_AVAILABLE, 0, STRANDED_TEXT)
+    service.board.join(0)
+    assert service.ask(0).place == 0, "its row has another worker now"
+    assert service.refused == 1
+
+
+def test_tickets_rise_above_those_of_the_supervisor_before() -> None:
+    board = Switchboard(lambda _: Whereabouts(1, 0), lambda command: command.done(), lambda _: None, 1 << 60)
+    board.join(0)
+    board.join(DESK)
+    sends = board.receive(DESK, encode_command(Command(7, Verb.PAUSE, 0, 1)), 0)
+    assert sends is not None
+    assert command_in(sends[0]).ticket == (1 << 60) + 1
 
 
 def test_a_worker_that_dies_takes_nobodys_answer_with_it() -> None:
