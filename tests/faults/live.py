@@ -99,13 +99,17 @@ class LiveCalls:
         seconds: float = HOURS_S,
         verify: bool = True,
         connects_a_second: int = CONNECTS_A_SECOND,
+        ca_file: Path | None = None,
         options: tuple[str, ...] = (),
     ) -> None:
+        """With `ca_file` over TLS, trusting that authority."""
         self.calls = calls
         self._daemon = daemon
         self._folder = tempfile.TemporaryDirectory(prefix="audiohook-live-")
         _write_clip(Path(self._folder.name))
-        command = [sys.executable, "-m", "audiohook.cli.load", "run", daemon.url, "--calls", str(calls)]
+        url = daemon.url.replace("ws://", "wss://") if ca_file else daemon.url
+        command = [sys.executable, "-m", "audiohook.cli.load", "run", url, "--calls", str(calls)]
+        command += ["--ca-file", str(ca_file)] if ca_file else []
         command += ["--dialect", dialect, "--v2-message-ms", "200", "--seconds", str(seconds), "--json"]
         command += ["--audio", self._folder.name, "--connects-per-second", str(connects_a_second)]
         command += ["--verify", "--hub", daemon.hub_path] if verify else []

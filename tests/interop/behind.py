@@ -6,8 +6,11 @@ out by the first signed call.
 
 import http.client
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,10 @@ import numpy as np
 import audiohook
 from audiohook.load.speech_source import write_wav
 from audiohook.wire.frames import CloseReceived
+from tests.faults.live import HOURS_S
 from tests.interop.proxies import Proxy, Sample
 from tests.interop.tunnel import CALLER, Tunnel
+from tests.process.reloads import reload
 from tests.support.daemon import ROOT, Daemon
 from tests.support.genesys import BINARY, MASK, Genesys, masked_frame
 
@@ -28,6 +33,7 @@ SHARED_SECRET = "at-least-sixteen-characters"
 TARGET = "/a%2Fb//c;d?tenant=a%20b&empty="
 """What a proxy that tidies paths up would change."""
 
+CALLS = 6
 SECONDS = 1.5
 DEADLINE_S = 60
 LARGEST_BYTES = 65_536
@@ -64,20 +70,56 @@ def daemon_settings(folder: Path, sample: Sample) -> list[str]:
 
 def every_sample_arrives_and_the_caller_is_seen(behind: Behind) -> None:
     """Place calls of both dialects, signed ones among them; hold every sample and address to what they were."""
-    folder, daemon = behind.folder, behind.daemon
+    with placed(behind, SECONDS):
+        pass
+    the_caller_is_seen(behind)
+
+
+def a_reload_costs_no_call(behind: Behind) -> None:
+    """Reload under live calls, and place others behind it: nobody loses anything, the caller is seen of all."""
+    daemon = behind.daemon
+    before = {stream.stream_id for stream in daemon.hub.streams(ended=True)}
+    with placed(behind):
+        daemon.wait(lambda: daemon.slot_states()["LIVE"] == CALLS, "the calls that are live meanwhile")
+        reload(daemon, 1)
+        with placed(behind, SECONDS):
+            pass
+        assert daemon.slot_states()["LIVE"] == CALLS
+    streams = [stream for stream in daemon.hub.streams(ended=True) if stream.stream_id not in before]
+    assert sorted(stream.card()["generation"] for stream in streams) == [0] * CALLS + [1] * CALLS
+    assert {stream.end_reason for stream in streams} == {"peer_closed"}
+    the_caller_is_seen(behind)
+
+
+@contextmanager
+def placed(behind: Behind, seconds: float | None = None) -> Iterator[None]:
+    """Place calls of both dialects that last so long, or for the `with` block; hold every sample to what was sent."""
+    folder = behind.folder
     command = [sys.executable, "-m", "audiohook.cli.load", "run", f"{behind.tunnel.url}{TARGET}"]
-    command += ["--dialect", "mixed", "--calls", "6", "--seconds", str(SECONDS), "--verify", "--json"]
-    command += ["--audio", str(folder / "audio"), "--hub", daemon.hub_path]
+    command += ["--dialect", "mixed", "--calls", str(CALLS), "--seconds", str(seconds or HOURS_S), "--verify", "--json"]
+    command += ["--audio", str(folder / "audio"), "--hub", behind.daemon.hub_path]
     command += ["--api-key", SIGNED_KEY, "--organization", ORGANIZATION]
     command += ["--secret-file", str(folder / "secret"), "--shared-secret-file", str(folder / "shared")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    figures: dict[str, Any] = json.loads(done.stdout)
-    assert figures["every_sample_verified"]
-    streams = list(daemon.hub.streams(ended=True))
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as placing:
+        try:
+            yield
+            if seconds is None:
+                placing.send_signal(signal.SIGINT)
+            output, errors = placing.communicate(timeout=DEADLINE_S)
+        finally:
+            placing.kill()
+    assert output, errors
+    figures: dict[str, Any] = json.loads(output)
+    assert figures["endings"] == {"completed" if seconds else "interrupted": CALLS}
+    assert (figures["verification"]["perfect"], figures["faults"]) == (CALLS, {}), output + errors
+
+
+def the_caller_is_seen(behind: Behind) -> None:
+    """Hold the address in every card and in every line of the log, of both dialects, to that of the caller."""
+    streams = list(behind.daemon.hub.streams(ended=True))
     assert {stream.dialect for stream in streams} >= {"context", "audiohook2"}
     assert {address_of(stream) for stream in streams} == {CALLER}
-    assert {match[1] for match in daemon.logged(r"stream started .* from=(\S+):\d+")} == {CALLER}
+    assert {match[1] for match in behind.daemon.logged(r"stream started .* from=(\S+):\d+")} == {CALLER}
 
 
 def address_of(stream: audiohook.Stream) -> str:

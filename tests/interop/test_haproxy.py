@@ -67,6 +67,11 @@ def test_health_is_asked_through_it(behind: Behind) -> None:
     behind_any.health_is_asked_through_it(behind)
 
 
+def test_a_reload_of_the_daemon_costs_no_call(behind: Behind) -> None:
+    behind_any.a_reload_costs_no_call(behind)
+    assert "is DOWN" not in behind.proxy.log
+
+
 def test_a_caller_that_writes_a_proxy_header_of_its_own_is_not_believed(behind: Behind) -> None:
     """Behind the one that HAProxy writes it is no request."""
     spoofed = b"\r\n\r\n\0\r\nQUIT\n" + b"\x21\x11\x00\x0c" + bytes([203, 0, 113, 9, 127, 0, 0, 1, 0, 80, 0, 80])

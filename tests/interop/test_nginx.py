@@ -55,6 +55,10 @@ def test_health_is_asked_through_it(behind: Behind) -> None:
     behind_any.health_is_asked_through_it(behind)
 
 
+def test_a_reload_of_the_daemon_costs_no_call(behind: Behind) -> None:
+    behind_any.a_reload_costs_no_call(behind)
+
+
 def test_what_the_caller_says_of_its_address_is_not_passed_on(behind: Behind) -> None:
     with Genesys(behind.tunnel.address) as genesys:
         headers = upgrade_headers(genesys.caller, behind_any.UNSIGNED_KEY)

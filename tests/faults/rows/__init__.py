@@ -3,6 +3,7 @@
 from tests.faults.row import Row
 from tests.faults.rows import (
     burst,
+    certificates,
     crash_loop,
     descriptors,
     garbage,
@@ -11,6 +12,8 @@ from tests.faults.rows import (
     overload,
     readers,
     reconnect,
+    reload,
+    slow_tls,
     slowloris,
     stall,
     stop_worker,
@@ -25,8 +28,11 @@ ROWS: tuple[Row, ...] = (
     *readers.ROWS,
     overload.ROW,
     slowloris.ROW,
+    slow_tls.ROW,
     garbage.ROW,
     descriptors.ROW,
     reconnect.ROW,
+    reload.ROW,
+    certificates.ROW,
     *stall.ROWS,
 )
