@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint con
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-systemd conformance fuzz latency faults soak lint types check conf clean check-host $(VENV)
+.PHONY: help run test test-systemd conformance fuzz latency faults soak bench bench-all bench-parts lint types check conf clean check-host $(VENV)
 
 help:  ## what can be made (this list)
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -18,7 +18,7 @@ run: $(INSTALLED)  ## eight calls of real speech through the daemon, read back a
 	@$(PY) -m audiohook.cli.demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: $(INSTALLED)  ## the whole test suite; ARGS="-k framing" passes arguments to pytest
-	$(PY) -m pytest --numprocesses 2 --dist loadfile --ignore tests/systemd $(ARGS)
+	$(PY) -m pytest --numprocesses 3 --dist loadfile --ignore tests/systemd $(ARGS)
 
 test-systemd: $(INSTALLED)  ## the unit under a real systemd, in namespaces; needs root, says why where it cannot
 	$(PY) -m pytest -rs tests/systemd $(ARGS)
@@ -40,6 +40,18 @@ faults: $(INSTALLED)  ## faults of the host under 200 live calls, one table; ROW
 soak: $(INSTALLED)  ## calls that come and go at 70 % of capacity, nothing may grow: MINUTES=30 CALLS=100 SEED=0
 	@$(PY) -m tests.soak.run $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CALLS),--calls $(CALLS)) \
 		$(if $(SEED),--seed $(SEED))
+
+bench: $(INSTALLED)  ## ours, C, libopus alone and picows side by side, under 10 minutes; needs gcc: JSON=FILE ARGS="--quick"
+	@$(PY) -m tests.bench.peers.install || true
+	@$(PY) -m tests.bench.run $(if $(JSON),--json $(JSON)) $(ARGS)
+
+bench-all: $(INSTALLED)  ## the same with every server and load, and how many calls each sustains: about an hour
+	@$(PY) -m tests.bench.peers.install || true
+	@$(PY) -m tests.bench.run --all $(if $(JSON),--json $(JSON)) $(ARGS)
+
+bench-parts: $(INSTALLED)  ## one part after the other: instructions, answers, readers, memory, idle connections
+	@for part in instructions answers readers memory idle; do \
+		echo; echo "== $$part"; $(PY) -m tests.bench.$$part || exit 1; done
 
 lint: $(INSTALLED)  ## ruff: rules and format
 	$(PY) -m ruff check .

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 import audiohook
+from audiohook.cli.capacity import add_capacity
 from audiohook.cli.commanding import add_commands
 from audiohook.cli.doctor import add_doctor
 from audiohook.cli.status_page import render_status
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="one JSON object")
     status.set_defaults(run=show_status)
     add_doctor(commands)
+    add_capacity(commands)
     add_commands(commands)
     return made
 

@@ -65,6 +65,8 @@ PURE_MODULES = frozenset(
         "audiohook.supervisor.orphans",
         "audiohook.memory.layout",
         "audiohook.net.service_messages",
+        "audiohook.cli.capacity_page",
+        "audiohook.cli.capacity_sums",
         "audiohook.load.plan",
         "audiohook.load.faults.planned",
         "audiohook.load.faults.planning",

@@ -1,0 +1,70 @@
+"""A daemon of our own: audiohookd in a folder of its own, on loopback and a port of the kernel's choice, with no file.
+
+For commands that try something out. It has its own memory files and its own hub, so it disturbs none that runs, but for
+the processors. On leaving the `with` block it is gone.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from audiohook.errors import AudiohookError
+
+READY_WITHIN_SECONDS = 30.0
+STOP_WITHIN_SECONDS = 20.0
+LOOK_SECONDS = 0.02
+
+
+class OwnDaemon:
+    """`settings` as for --set. `nice` as in nice(1): added to this process' own."""
+
+    def __init__(self, *settings: str, nice: int = 0) -> None:
+        # Not below var/: the name of a Unix socket has 107 bytes at most.
+        self._folder = tempfile.TemporaryDirectory(prefix="audiohook-")
+        self._log = Path(self._folder.name) / "log"
+        chosen = ('server.listen=["127.0.0.1:0"]', f'hub.path="{self._folder.name}/hub.sock"', *settings)
+        command = ["nice", "-n", str(nice), sys.executable, "-P", "-m", "audiohook.cli.audiohookd"]
+        command += ["--config", os.devnull, *(part for setting in chosen for part in ("--set", setting))]
+        with self._log.open("wb") as log:
+            # A process group of its own: Ctrl-C is for the command, which ends it properly.
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
+        self.url = self.hub_path = ""
+
+    def __enter__(self) -> "OwnDaemon":
+        try:
+            self._wait_ready()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end()
+
+    def _wait_ready(self) -> None:
+        give_up = time.monotonic() + READY_WITHIN_SECONDS
+        while time.monotonic() < give_up:
+            text = self._log.read_text(errors="replace")
+            found = re.search(r"READY listen=(\S+) hub=(\S+)", text)
+            if found:
+                self.url, self.hub_path = f"ws://{found[1]}/", found[2]
+                return
+            if self._process.poll() is not None:
+                said = "".join(text.splitlines()[-1:])
+                raise AudiohookError(f"a daemon of our own ended with {self._process.returncode}: {said}")
+            time.sleep(LOOK_SECONDS)
+        raise AudiohookError(f"a daemon of our own was not ready within {READY_WITHIN_SECONDS:g} s")
+
+    def _end(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_WITHIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
