@@ -1,15 +1,16 @@
 """The worker's loop: readiness, timers, and fairness between them. Knows no audio and no protocol.
 
-One turn: wait; serve what is ready, 64 at a time; between those and at the turn's end the bulk lane, the timers and the
-chores (`every_turn`). What makes it fair:
+One turn: wait; serve what is ready, in stretches of 64 or 5 ms; between those and at the turn's end newcomers, the bulk
+lane, the timers and the chores (`every_turn`). What makes it fair:
 
 - a socket is read 4 KB at a time. One that fills a read has more to say than a live call ever has: it leaves the
   selector and waits in the *bulk lane*, which is served round-robin for at most 2 ms a turn. So 100 peers that each
   send 30 s of audio at once delay live calls by 5 ms; with reads of 64 KB it was 1.6 s. Where turns are long, a third
   of the time is the lane's: else whoever gets into it in an overload waits there for ever, pings and all;
-- newcomers, who have no call yet, come after all others, for 10 ms a turn or a third of what the others took. Whom that
-  leaves out is ready again at once. A call that begins costs as much as twenty packets: where a thousand came back in
-  one second, those who had stayed waited for 250 of them at a time, and were taken for an overload;
+- newcomers, who have no call yet, have a selector of their own. They are served at the turn's end, for 10 ms or a third
+  of what the others took, and for 2 ms between two stretches. A call that begins costs as much as twenty packets: where
+  a thousand came back in one second, those who had stayed waited for 250 of them at a time, and were taken for an
+  overload. And where turns are long nobody waits for the end of one with his `open`;
 - turns begin at least `pace_ns` apart (but not while the bulk lane waits): what comes within is served in one go.
   A wait, a wake-up and cold caches for each packet cost as much again as all that we do with it: at 200 calls a packet
   takes 26 us one at a time and 17 in batches (docs/performance.md). What comes after a silence is served at once;
@@ -28,8 +29,10 @@ from typing import Any, Protocol
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 EVENTS_A_STRETCH = 64
+STRETCH_NS = 5 * NS_PER_MS
 BULK_NS = 2 * NS_PER_MS
 NEWCOMERS_NS = 10 * NS_PER_MS
+NEWCOMERS_BETWEEN_NS = 2 * NS_PER_MS
 LONGEST_WAIT_NS = 60 * NS_PER_S
 """One wait. epoll_wait(2) counts milliseconds in an int, so it refuses a timer that is due in a month."""
 
@@ -39,13 +42,25 @@ class Source(Protocol):
 
     closed: bool
     newcomer: bool
-    """Whether others come first: nobody has a call here yet."""
+    """Whether others come first: nobody has a call here yet. Who changes it tells the loop (`settle`)."""
 
     def on_ready(self, mask: int, now_ns: int) -> None:
         """Serve readiness; `mask` as in `selectors`."""
 
     def on_bulk(self, now_ns: int) -> bool:
         """Serve one portion in the bulk lane; return whether there may be more."""
+
+
+class _Newcomers:
+    """Stands for all newcomers in the selector of the others: one of them is ready. They are served elsewhere."""
+
+    closed = newcomer = False
+
+    def on_ready(self, mask: int, now_ns: int) -> None:
+        return
+
+    def on_bulk(self, now_ns: int) -> bool:
+        return False
 
 
 class Loop:
@@ -62,6 +77,8 @@ class Loop:
         self._rest = rest
         self._started_ns = 0
         self.selector = selectors.EpollSelector()
+        self._newcomers = selectors.EpollSelector()
+        self.selector.register(self._newcomers.fileno(), selectors.EVENT_READ, _Newcomers())
         self.clock = clock
         self._every_turn = every_turn
         self._bulk: deque[Source] = deque()
@@ -81,13 +98,22 @@ class Loop:
         """How late the most overdue timer of the last stretch was."""
 
     def register(self, fd: Any, mask: int, source: Source) -> None:
-        self.selector.register(fd, mask, source)
+        (self._newcomers if source.newcomer else self.selector).register(fd, mask, source)
 
     def modify(self, fd: Any, mask: int, source: Source) -> None:
-        self.selector.modify(fd, mask, source)
+        self._selector_of(fd).modify(fd, mask, source)
 
     def unregister(self, fd: Any) -> None:
-        self.selector.unregister(fd)
+        self._selector_of(fd).unregister(fd)
+
+    def settle(self, fd: Any) -> None:
+        """Take a source that is no newcomer any more to the others, if it is in a selector at all."""
+        if fd in self._newcomers.get_map():
+            key = self._newcomers.unregister(fd)
+            self.selector.register(fd, key.events, key.data)
+
+    def _selector_of(self, fd: Any) -> selectors.EpollSelector:
+        return self._newcomers if fd in self._newcomers.get_map() else self.selector
 
     def join_bulk(self, source: Source) -> None:
         """Put a source, which must have left the selector, at the end of the bulk lane."""
@@ -124,26 +150,28 @@ class Loop:
         self._started_ns = started_ns = self.clock()
         if self.idle:
             self.idle_ns = started_ns
-        newcomers: list[tuple[Source, int]] = []
+        now_ns = stretch_ns = started_ns
         for number, (key, mask) in enumerate(ready, 1):
             source: Source = key.data
-            if source.newcomer:
-                newcomers.append((source, mask))
-            elif not source.closed:
-                source.on_ready(mask, self.clock())
-            if number % EVENTS_A_STRETCH == 0:
+            if not source.closed:
+                source.on_ready(mask, now_ns)
+            now_ns = self.clock()
+            if number % EVENTS_A_STRETCH == 0 or now_ns - stretch_ns > STRETCH_NS:
+                self._serve_newcomers(NEWCOMERS_BETWEEN_NS)
                 self._between(self.clock(), BULK_NS)
-        if newcomers:
-            self._serve_newcomers(newcomers, started_ns)
+                now_ns = stretch_ns = self.clock()
+        self._serve_newcomers(max(NEWCOMERS_NS, (self.clock() - started_ns) // 3))
         self.turn_ns = self.clock() - started_ns
         self.turns += 1
 
-    def _serve_newcomers(self, newcomers: list[tuple[Source, int]], started_ns: int) -> None:
+    def _serve_newcomers(self, for_ns: int) -> None:
+        if not self._newcomers.get_map():
+            return
         now_ns = self.clock()
-        end_ns = now_ns + max(NEWCOMERS_NS, (now_ns - started_ns) // 3)
-        for source, mask in newcomers:
-            if not source.closed:
-                source.on_ready(mask, now_ns)
+        end_ns = now_ns + for_ns
+        for key, mask in self._newcomers.select(0):
+            if not key.data.closed:
+                key.data.on_ready(mask, now_ns)
                 now_ns = self.clock()
             if now_ns >= end_ns:
                 return
@@ -173,4 +201,5 @@ class Loop:
             callback(now_ns)
 
     def close(self) -> None:
+        self._newcomers.close()
         self.selector.close()

@@ -338,6 +338,7 @@ class Connection:
         else:
             self._stream = stream
             self.newcomer = False
+            self._loop.settle(self._socket)
             self._owner.stream_began(self, stream)
             self._call.admit(now_ns, stream.continues_from_frames)
         self._handle(self._call.events(), now_ns)

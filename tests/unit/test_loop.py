@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from audiohook.net.loop import BULK_NS, EVENTS_A_STRETCH, Loop
+from audiohook.net.loop import BULK_NS, EVENTS_A_STRETCH, NEWCOMERS_NS, STRETCH_NS, Loop
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 START_NS = 50 * NS_PER_S
@@ -34,13 +34,15 @@ class Bench:
         self.log.append("chores")
         return self.until_ns
 
-    def ready(self, count: int, served: Callable[["Ready"], None] = lambda source: None) -> list["Ready"]:
+    def ready(
+        self, count: int, served: Callable[["Ready"], None] = lambda source: None, *, newcomer: bool = False
+    ) -> list["Ready"]:
         """Register `count` descriptors that are readable."""
         sources = []
         for number in range(count):
             fd = os.eventfd(1, os.EFD_NONBLOCK)
             self.fds.append(fd)
-            sources.append(Ready(self, number, served))
+            sources.append(Ready(self, number, served, newcomer=newcomer))
             self.loop.register(fd, selectors.EVENT_READ, sources[-1])
         return sources
 
@@ -187,8 +189,9 @@ def test_where_turns_are_long_a_third_of_the_time_is_the_lanes(bench: Bench) -> 
     bench.loop.join_bulk(Bulk(bench, "bulk", 10**6, BULK_NS))
     for _ in range(5):
         bench.loop.turn()
-    portions = bench.log.count("bulk")
-    assert portions == 1 + 4 * 50
+    between = 5 * 2
+    """Each source is a stretch of its own, behind which the lane has its two milliseconds."""
+    assert bench.log.count("bulk") == 1 + 4 * (50 + 1) + between
     assert len(bench.served()) == 10
 
 
@@ -231,18 +234,28 @@ def test_chores_come_between_stretches_of_64(bench: Bench) -> None:
 
 def test_timers_and_bulk_come_between_stretches_too(bench: Bench) -> None:
     """A long turn delays neither a heartbeat nor the bulk lane, nor do the events behind it get a stale time."""
+    cost_ns = STRETCH_NS // (2 * EVENTS_A_STRETCH)
 
     def served(source: Ready) -> None:
-        bench.now_ns += NS_PER_MS
+        bench.now_ns += cost_ns
 
-    bench.loop.call_at(START_NS + 30 * NS_PER_MS, lambda now_ns: bench.log.append(("timer", now_ns)))
+    bench.loop.call_at(START_NS + BULK_NS + 30 * cost_ns, lambda now_ns: bench.log.append(("timer", now_ns)))
     bench.ready(EVENTS_A_STRETCH + 1, served)
     bench.loop.join_bulk(Bulk(bench, "bulk", 9, BULK_NS))
     bench.loop.turn()
-    served_ns = START_NS + EVENTS_A_STRETCH * NS_PER_MS
+    served_ns = START_NS + EVENTS_A_STRETCH * cost_ns
     expected = ["bulk", ("timer", served_ns + 2 * BULK_NS), "chores"]
     assert bench.log[2 + EVENTS_A_STRETCH : -1] == expected
     assert bench.chores_ns == [START_NS + BULK_NS, served_ns + 2 * BULK_NS]
+
+
+def test_a_stretch_of_few_that_take_long_ends_after_five_milliseconds(bench: Bench) -> None:
+    def served(source: Ready) -> None:
+        bench.now_ns += STRETCH_NS // 2
+
+    bench.ready(9, served)
+    bench.loop.turn()
+    assert bench.log == ["chores", 0, 1, 2, "chores", 3, 4, 5, "chores", 6, 7, 8, "chores"]
 
 
 CROWD = 100
@@ -257,8 +270,8 @@ def newcomers(bench: Bench, count: int, cost_ns: int) -> list[int]:
         bench.now_ns += cost_ns
         bench.loop.unregister(bench.fds[first + source.number - CROWD])
 
-    for source in bench.ready(count, serve):
-        source.newcomer, source.number = True, CROWD + source.number
+    for source in bench.ready(count, serve, newcomer=True):
+        source.number += CROWD
     return list(range(CROWD, CROWD + count))
 
 
@@ -282,8 +295,28 @@ def test_where_turns_are_long_newcomers_have_a_third_of_what_the_others_took(ben
     crowd = newcomers(bench, 20, 4 * NS_PER_MS)
     bench.ready(2, slow)
     bench.loop.turn()
-    assert bench.served()[:2] == [0, 1]
-    assert bench.served()[2:] == crowd[:8]
+    assert bench.served()[:4] == [0, crowd[0], 1, crowd[1]], "two milliseconds, at least one, between two stretches"
+    assert bench.served()[4:] == crowd[2 : 2 + 9]
+
+
+def test_who_became_a_caller_is_served_with_the_others(bench: Bench) -> None:
+    def slow(source: Ready) -> None:
+        bench.now_ns += NEWCOMERS_NS
+
+    first, second = bench.ready(2, slow, newcomer=True)
+    bench.loop.turn()
+    assert bench.served() == [first.number]
+    second.newcomer = False
+    bench.loop.settle(bench.fds[1])
+    bench.loop.settle(bench.fds[1])
+    bench.log.clear()
+    bench.loop.turn()
+    assert bench.served()[:2] == [second.number, first.number]
+    for fd in bench.fds:
+        bench.loop.unregister(fd)
+    bench.log.clear()
+    bench.loop.turn()
+    assert bench.served() == []
 
 
 def paced(bench: Bench, pace_ns: int) -> list[float]:
@@ -334,8 +367,7 @@ def test_nothing_rests_while_bulk_waits_or_nothing_was_ready(bench: Bench) -> No
 
 
 def test_a_newcomer_that_is_closed_in_the_batch_is_skipped(bench: Bench) -> None:
-    first, second = bench.ready(2, lambda source: setattr(second, "closed", True))
-    first.newcomer = second.newcomer = True
+    first, second = bench.ready(2, lambda source: setattr(second, "closed", True), newcomer=True)
     bench.loop.turn()
     assert bench.served() == [first.number]
 
