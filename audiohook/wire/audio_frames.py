@@ -35,7 +35,7 @@ def take_audio(data: bytes, at: int, max_message_bytes: int, messages: list[byte
         behind = first + length
         if behind > end or length > max_message_bytes:
             break
-        messages.append(_unmasked(data[first:behind], data[key_at:first], length))
+        messages.append(_unmasked(data, first, length))
         at = behind
     return at
 
@@ -57,15 +57,17 @@ def single_audio(data: bytes, max_message_bytes: int) -> bytes | None:
         first = 8
     if first + length != size or length > max_message_bytes:
         return None
-    return _unmasked(data[first:], data[first - 4 : first], length)
+    return _unmasked(data, first, length)
 
 
-def _unmasked(payload: bytes, key: bytes, length: int) -> bytes:
-    """XOR with the key, repeated (RFC 6455 section 5.3)."""
+def _unmasked(data: bytes, first: int, length: int) -> bytes:
+    """Return `length` bytes from `first` on, XORed with the key before them, repeated (RFC 6455 section 5.3)."""
     if length < NUMPY_FROM_BYTES:
-        stream = int.from_bytes((key * (length // 4 + 1))[:length], "little")
-        return (int.from_bytes(payload, "little") ^ stream).to_bytes(length, "little")
-    whole = length - length % 4
-    words = np.frombuffer(payload, np.uint32, whole // 4) ^ np.frombuffer(key, np.uint32)
-    rest = bytes(one ^ by for one, by in zip(payload[whole:], key, strict=False))
-    return words.tobytes() + rest
+        stream = int.from_bytes((data[first - 4 : first] * (length // 4 + 1))[:length], "little")
+        return (int.from_bytes(data[first : first + length], "little") ^ stream).to_bytes(length, "little")
+    key = np.frombuffer(data, np.uint32, 1, first - 4)
+    payload = (np.frombuffer(data, np.uint32, length // 4, first) ^ key).tobytes()
+    if not length % 4:
+        return payload
+    rest = data[first + length // 4 * 4 : first + length]
+    return payload + bytes(one ^ by for one, by in zip(rest, data[first - 4 : first], strict=False))

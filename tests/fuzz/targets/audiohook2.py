@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from audiohook.errors import CLOSURES, NO_SLOT, PEER_CLOSED, PEER_VANISHED
-from audiohook.session.audiohook2 import COUNTED, AudioHook2Session
+from audiohook.session.audiohook2 import AudioHook2Session
 from audiohook.session.audiohook2_messages import (
     MAX_SENT_BYTES,
     SERVER_MESSAGE,
@@ -20,6 +20,7 @@ from audiohook.session.audiohook2_messages import (
     Disconnect,
     Opened,
 )
+from audiohook.session.audiohook2_table import COUNTED
 from audiohook.session.audiohook2_terms import AudioHook2Terms, Greeting
 from audiohook.session.events import (
     AdmissionAsked,
