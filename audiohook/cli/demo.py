@@ -8,12 +8,10 @@ and attaches to its hub. Exit status 0 only if every sample of every call was ve
 
 import argparse
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import audiohook
 from audiohook.cli.demo_table import Screen, render_table
+from audiohook.cli.own_daemon import STOP_WITHIN_SECONDS, announced, end
 from audiohook.errors import AudiohookError
 from audiohook.load.runner import Progress, RunOptions, run
 from audiohook.load.table import table_of
@@ -28,8 +27,6 @@ from audiohook.load.table import table_of
 CALLS = 8
 UNTIL_TOLD_SECONDS = 86_400.0
 PORT = 8443
-READY_WITHIN_SECONDS = 30
-STOP_WITHIN_SECONDS = 20
 VAR = Path("var")
 
 
@@ -45,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         daemon = _start_daemon(log)
         recorder: subprocess.Popen[bytes] | None = None
         try:
-            url, hub_path = _wait_ready(daemon, log_path)
+            url, hub_path = announced(daemon, log_path)
             print(
                 f"audiohookd runs at {url}, its log is {log_path}; placing {CALLS} calls of real speech, half of "
                 "them in each dialect",
@@ -58,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"make run: {error}", file=sys.stderr)
             return 1
         finally:
-            _stop(recorder)
-            _stop(daemon)
+            for process in filter(None, (recorder, daemon)):
+                end(process)
 
 
 def _start_daemon(log: IO[str]) -> subprocess.Popen[bytes]:
@@ -82,20 +79,6 @@ def _port_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _wait_ready(daemon: subprocess.Popen[bytes], log_path: Path) -> tuple[str, str]:
-    """Return the URL and the hub that the daemon announces; AudiohookError with its own words if it ends first."""
-    give_up = time.monotonic() + READY_WITHIN_SECONDS
-    while time.monotonic() < give_up:
-        text = log_path.read_text()
-        found = re.search(r"READY listen=(\S+) hub=(\S+)", text)
-        if found:
-            return f"ws://{found[1]}/", found[2]
-        if daemon.poll() is not None:
-            raise AudiohookError(f"audiohookd ended with {daemon.returncode}:\n{text}")
-        time.sleep(0.05)
-    raise AudiohookError(f"audiohookd was not ready within {READY_WITHIN_SECONDS} s; its log: {log_path}")
 
 
 def _place_calls(
@@ -129,17 +112,6 @@ def _recorded(recorder: subprocess.Popen[bytes]) -> int:
     recorder.send_signal(signal.SIGTERM)
     output, _ = recorder.communicate(timeout=STOP_WITHIN_SECONDS)
     return int(output or b"0")
-
-
-def _stop(process: subprocess.Popen[bytes] | None) -> None:
-    if process is None or process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(STOP_WITHIN_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class OwnDaemon:
 
     def __enter__(self) -> "OwnDaemon":
         try:
-            self._wait_ready()
+            self.url, self.hub_path = announced(self._process, self._log)
         except BaseException:
             self._end()
             raise
@@ -46,25 +46,31 @@ class OwnDaemon:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._end()
 
-    def _wait_ready(self) -> None:
-        give_up = time.monotonic() + READY_WITHIN_SECONDS
-        while time.monotonic() < give_up:
-            text = self._log.read_text(errors="replace")
-            found = re.search(r"READY listen=(\S+) hub=(\S+)", text)
-            if found:
-                self.url, self.hub_path = f"ws://{found[1]}/", found[2]
-                return
-            if self._process.poll() is not None:
-                said = "".join(text.splitlines()[-1:])
-                raise AudiohookError(f"a daemon of our own ended with {self._process.returncode}: {said}")
-            time.sleep(LOOK_SECONDS)
-        raise AudiohookError(f"a daemon of our own was not ready within {READY_WITHIN_SECONDS:g} s")
-
     def _end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_WITHIN_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
         self._folder.cleanup()
+
+
+def announced(process: "subprocess.Popen[bytes]", log: Path) -> tuple[str, str]:
+    """Return the URL and the hub that a daemon announces in its log; AudiohookError with its own words if it ends."""
+    give_up = time.monotonic() + READY_WITHIN_SECONDS
+    while time.monotonic() < give_up:
+        text = log.read_text(errors="replace")
+        found = re.search(r"READY listen=(\S+) hub=(\S+)", text)
+        if found:
+            return f"ws://{found[1]}/", found[2]
+        if process.poll() is not None:
+            said = "".join(text.splitlines()[-1:])
+            raise AudiohookError(f"a daemon of our own ended with {process.returncode}: {said}")
+        time.sleep(LOOK_SECONDS)
+    raise AudiohookError(f"a daemon of our own was not ready within {READY_WITHIN_SECONDS:g} s")
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process of ours, which has a while to do so by itself."""
+    process.terminate()
+    try:
+        process.wait(STOP_WITHIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
