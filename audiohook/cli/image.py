@@ -9,6 +9,7 @@ the interpreter are those of the disk, also for the old code.
 import io
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +45,26 @@ class Image:
 
 def take_image() -> Image:
     """Copy the package from the folder that it was imported from. Raises OSError."""
-    folder = Path(audiohook.__file__).parent
+    files = dict(_files())
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:
-        for path in sorted(folder.rglob("*.py")):
+        for name, content in files.items():
             # Not `write`: it refuses times before 1980, which reproducible packages have.
-            archive.writestr(str(path.relative_to(folder.parent)), path.read_bytes())
-    return Image(_memfd("snapshot", written.getvalue()), _memfd("stage0", (folder.parent / STAGE0).read_bytes()))
+            archive.writestr(name, content)
+    return Image(_memfd("snapshot", written.getvalue()), _memfd("stage0", files[STAGE0]))
+
+
+def is_on_disk(snapshot_fd: int) -> bool:
+    """Return whether the package that this process has imported is that of an image, file by file. Raises OSError."""
+    # Opened anew: the descriptor's position is shared with the daemon.
+    with zipfile.ZipFile(f"/proc/self/fd/{snapshot_fd}") as archive:
+        return {name: archive.read(name) for name in archive.namelist()} == dict(_files())
+
+
+def _files() -> Iterator[tuple[str, bytes]]:
+    folder = Path(audiohook.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        yield str(path.relative_to(folder.parent)), path.read_bytes()
 
 
 def _memfd(name: str, content: bytes) -> int:

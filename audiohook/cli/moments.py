@@ -6,7 +6,7 @@ Log lines, the words in memory, what is kept and what is let go. Knows no proces
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from audiohook.cli.belongings import Belongings
 from audiohook.memory import layout
@@ -14,7 +14,7 @@ from audiohook.net.listener import bound_address
 from audiohook.supervisor.certificate_watch import CertificateWatch
 from audiohook.supervisor.chores import Chores
 from audiohook.supervisor.hooks import Hooks
-from audiohook.supervisor.orders import Reloaded, ReloadFailed
+from audiohook.supervisor.orders import Changes, Reloaded, ReloadFailed
 
 log = logging.getLogger("audiohook")
 
@@ -22,8 +22,15 @@ log = logging.getLogger("audiohook")
 class Moments:
     """One image's."""
 
-    def __init__(self, chores: Chores, belongings: Belongings, watch: CertificateWatch | None) -> None:
+    def __init__(
+        self,
+        chores: Chores,
+        belongings: Belongings,
+        watch: CertificateWatch | None,
+        change_settings: Callable[[Changes], None],
+    ) -> None:
         self._chores = chores
+        self._change_settings = change_settings
         self._belongings = belongings
         self._watch = watch
 
@@ -56,7 +63,9 @@ class Moments:
 
     def _on_reload(self, ended: Reloaded | ReloadFailed) -> None:
         self._belongings.settle()
-        if isinstance(ended, Reloaded):
+        if isinstance(ended, Reloaded) and ended.changes:
+            self._change_settings(ended.changes)
+        elif isinstance(ended, Reloaded):
             log.info("generation %d takes new calls listen=%s", ended.generation, self._where())
         self._chores.reloaded(ended)
 

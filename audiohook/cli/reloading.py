@@ -6,7 +6,8 @@ Knows what the daemon owns (`belongings.py`), not when it reloads (`supervisor/g
 import json
 import os
 import sys
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
 import msgspec
 
@@ -23,11 +24,14 @@ from audiohook.units import NS_PER_S
 class Successor:
     """The next image of this process, whatever it will be."""
 
-    def __init__(self, config: Config, arguments: list[str], belongings: Belongings, before: Handover | None) -> None:
-        """`before` is what this image was handed itself."""
+    def __init__(
+        self, config: Callable[[], Config], arguments: list[str], belongings: Belongings, before: Handover | None
+    ) -> None:
+        """`config()` is the one that is in force then; `before` is what this image was handed itself."""
         self._arguments = arguments
         self._belongings = belongings
-        self._config: dict[str, Any] = msgspec.to_builtins(config)
+        self._config = config
+        self._latest_before = -1 if before is None else before.lot.state.reload.latest
         self._config_before = None if before is None else before.config
         self._trial_fd = -1
 
@@ -36,6 +40,10 @@ class Successor:
         os.write(self._trial_fd, encode(self._handover(lot, "")))
         stage0_fd = self._belongings.image.stage0_fd
         fds = {"handover": self._trial_fd, "arena": self._belongings.files.read_only, "stage0": stage0_fd}
+        # Workers of a generation that another image has started do not look at our settings: whatever has changed, new
+        # ones are needed. So after a way back, and after one that failed.
+        if lot.state.plan.generation > self._latest_before:
+            fds["snapshot"] = self._belongings.image.snapshot_fd
         return TrialCommand(command_line(stage0_fd, TRIAL, *self._arguments), fds)
 
     def trial_started(self) -> None:
@@ -56,7 +64,7 @@ class Successor:
     def _handover(self, lot: Lot, fault: str) -> Handover:
         own = self._belongings
         image = own.former if fault else own.image
-        config = self._config_before if fault else self._config
+        config = self._config_before if fault else msgspec.to_builtins(self._config())
         if image is None or config is None:
             raise BootError("there is no other code to go back to")
         listeners = [(text, listener.fileno()) for text, listener in own.every_listener]

@@ -21,6 +21,7 @@ from audiohook.cli.unit import Unit
 from audiohook.codec.opus import libopus_version
 from audiohook.codec.opus_library import opus_library_path
 from audiohook.config import Config, resolve_principals, worker_count
+from audiohook.config.live import LiveSettings, with_changes
 from audiohook.control.roles import ROLES
 from audiohook.errors import BootError, ConfigError
 from audiohook.memory import layout
@@ -28,7 +29,7 @@ from audiohook.memory.arena import Arena, MemoryFiles
 from audiohook.memory.locks import SlotLocks
 from audiohook.memory.pool import SlotPool
 from audiohook.net.descriptors import check_descriptors, raise_descriptor_limit
-from audiohook.net.journal import note_row
+from audiohook.net.journal import note_row, set_log_level
 from audiohook.net.seat import WorkerSeat
 from audiohook.net.stacks import dump_stacks_when_asked
 from audiohook.net.systemd import Notifier
@@ -40,6 +41,7 @@ from audiohook.supervisor.chores import Chores
 from audiohook.supervisor.crossing import Resumption
 from audiohook.supervisor.handover import Handover
 from audiohook.supervisor.hooks import DeskCommand, Reloading
+from audiohook.supervisor.orders import Changes
 from audiohook.supervisor.plan import Plan
 from audiohook.supervisor.switchboard import Switchboard
 from audiohook.units import seconds_ns
@@ -106,6 +108,7 @@ class _Service:
 
     def __init__(self, config: Config, belongings: Belongings, handover: Handover | None) -> None:
         self._config = config
+        self._settings = LiveSettings.made_of(config)
         self._belongings = belongings
         self._handover = handover
         self._from_snapshot = handover is not None and bool(handover.image)
@@ -146,15 +149,16 @@ class _Service:
 
     def _arbiter(self, arguments: list[str], resumption: Resumption | None) -> Arbiter:
         chores, belongings = self._chores, self._belongings
-        successor = Successor(self._config, arguments, belongings, self._handover)
+        successor = Successor(lambda: self._config, arguments, belongings, self._handover)
+        moments = Moments(chores, belongings, self._watch, self._change_settings)
         return Arbiter(
             self._plan,
             belongings.sockets,
             self._worker_main,
-            self._unit.watched(Moments(chores, belongings, self._watch).hooks),
+            self._unit.watched(moments.hooks),
             # Tickets go on rising over a kill of the supervisor: a line that outlives it may hold answers to its own.
             Switchboard(chores.whereabouts, chores.parking.command, chores.commands_refused, time.monotonic_ns()),
-            _desk(self._config, belongings, self._from_snapshot),
+            _desk(self._config, belongings, self._settings.fd, self._from_snapshot),
             seconds_ns(self._config.server.hang_seconds),
             self._unit.announcing(Reloading(successor.trial, successor.trial_started, successor.cross)),
             resumption,
@@ -176,9 +180,17 @@ class _Service:
         note_row(seat.row)
         self._unit.forked()
         self._belongings.forked(self._from_snapshot)
+        os.close(self._settings.fd)
         if self._watch is not None:
             self._watch.let_go()
-        return run_worker(seat, self._belongings.files, self._config, self._pair, self._unit.keeps_queue)
+        keeps_queue = self._unit.keeps_queue
+        return run_worker(seat, self._belongings.files, self._config, self._pair, keeps_queue, self._settings)
+
+    def _change_settings(self, changes: Changes) -> None:
+        """Everybody who looks at the page has them from now on."""
+        self._config = with_changes(self._config, changes)
+        self._settings.write(self._config)
+        set_log_level(self._settings.log_level)
 
 
 def _plan(config: Config, files: MemoryFiles, generation: int) -> Plan:
@@ -195,7 +207,7 @@ def _plan(config: Config, files: MemoryFiles, generation: int) -> Plan:
     )
 
 
-def _desk(config: Config, belongings: Belongings, from_snapshot: bool) -> DeskCommand:
+def _desk(config: Config, belongings: Belongings, settings_fd: int, from_snapshot: bool) -> DeskCommand:
     roles = {role: resolve_principals(getattr(config.hub, role), key=f"hub.{role}") for role in ROLES}
     settings = {
         "roles": {
@@ -203,10 +215,9 @@ def _desk(config: Config, belongings: Belongings, from_snapshot: bool) -> DeskCo
         },
         "max_clients": config.hub.max_clients,
         "max_watched": config.hub.max_watched,
-        "log_level": config.log.level.upper(),
     }
     files, image = belongings.files, belongings.image
-    fds = {"arena": files.read_only, "watch": files.watch, "hub": belongings.hub.fileno()}
+    fds = {"arena": files.read_only, "watch": files.watch, "hub": belongings.hub.fileno(), "settings": settings_fd}
     # -P: the working directory is no place to import from.
     argv: tuple[str, ...] = (sys.executable, "-P", "-m", "audiohook.control.desk", json.dumps(settings))
     if from_snapshot:

@@ -58,7 +58,10 @@ class Verb(IntEnum):
     RELOAD = 12
     """For the supervisor itself: load code and configuration anew; the reply's `value` is the attempt's number."""
     OUTCOME = 13
-    """What became of the reload `argument`: `value` is the generation that it brought, 0 while it is under way."""
+    """What became of the reload `argument`: `value` is the generation that it brought, 0 while it is under way.
+
+    -1 where it had only settings to change: the generation that there was goes on.
+    """
 
 
 SERVICE_VERBS = frozenset({Verb.SCALE, Verb.RELOAD, Verb.OUTCOME})

@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from audiohook.config import Principals
+from audiohook.config.live import LiveSettings
 from audiohook.control import protocol
 from audiohook.control.commands import READ_BYTES, SERVICE_VERBS, Command, Reply, Verb, decode, encode_command
 from audiohook.control.errands import SERVICE, Answer, Errands, Target
@@ -32,7 +33,7 @@ from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.watch import map_watch
 from audiohook.net.hygiene import inherited_fds
-from audiohook.net.journal import begin_logging
+from audiohook.net.journal import begin_logging, set_log_level
 from audiohook.net.log_limit import LogLimit
 from audiohook.net.seat import report_beat, report_ready
 from audiohook.net.signals import SignalInbox
@@ -76,10 +77,13 @@ def _groups(connected: socket.socket) -> tuple[int, ...]:
 class Desk:
     """Serves one listening socket until the supervisor's lifeline closes."""
 
-    def __init__(self, fds: dict[str, int], roles: Roles, max_clients: int, max_watched: int) -> None:
+    def __init__(
+        self, fds: dict[str, int], settings: LiveSettings, roles: Roles, max_clients: int, max_watched: int
+    ) -> None:
         self._arena_fd = fds["arena"]
         self._arena = Arena(fds["arena"], writable=False)
         self._watch = map_watch(fds["watch"], writable=True)
+        self._settings = settings
         self._listener = socket.socket(fileno=fds["hub"])
         self._lifeline = fds["lifeline"]
         self._commands_fd = fds["commands"]
@@ -124,6 +128,7 @@ class Desk:
         if now_ns >= self._next_beat_ns:
             self._next_beat_ns = now_ns + BEAT_NS
             report_beat(self._report_fd)
+            set_log_level(self._settings.log_level)
         return max(0, min(self._next_beat_ns, self._errands.due_ns) - now_ns) / NS_PER_S
 
     def _accept(self) -> None:
@@ -271,9 +276,10 @@ def _reply(client: Client, message: dict[str, Any], *fds: int) -> bool:
 def main() -> int:
     """Be the desk. Settings come as JSON in argv, descriptors as the supervisor announces them."""
     settings = json.loads(sys.argv[1])
-    begin_logging(settings["log_level"])
     dump_stacks_when_asked()
     fds = inherited_fds(os.environ)
+    live = LiveSettings(fds["settings"], writable=False)
+    begin_logging(logging.getLevelName(live.log_level))
     os.set_blocking(fds["report"], False)
     roles = Roles(
         {
@@ -282,7 +288,7 @@ def main() -> int:
         }
     )
     try:
-        desk = Desk(fds, roles, settings["max_clients"], settings["max_watched"])
+        desk = Desk(fds, live, roles, settings["max_clients"], settings["max_watched"])
     except BootError as error:
         log.error("%s", error)
         return error.exit_code

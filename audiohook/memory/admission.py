@@ -10,9 +10,12 @@ last place at least one sees the other; both may, and then both are refused
 There is a look before all the same: whoever comes when a cap is reached must not cost an ended stream its audio.
 A slot that is given back was never a stream to any reader: their census begins behind OPENING.
 
+The caps may change while streams are there. Those that are too many then stay, and nobody new comes until they go.
+
 A worker that was killed counts until its streams have been marked, which errs on the safe side.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -48,10 +51,10 @@ class Cap(Enum):
 class Admission:
     """Takes slots out of a pool, as far as the caps allow."""
 
-    def __init__(self, pool: SlotPool, caps: Caps) -> None:
+    def __init__(self, pool: SlotPool, caps: Callable[[], Caps]) -> None:
+        """`caps()` are those of this instant."""
         self._pool = pool
         self._caps = caps
-        self._capped = caps != Caps()
         self._slots = np.arange(pool.arena.geometry.slots)
 
     def acquire(self, row: int, generation: int, **identity: int | str) -> int | Cap | None:
@@ -60,7 +63,7 @@ class Admission:
         `identity` has `source_address` ("address:port"; port 0 where a proxy named the address only) and
         `organization_id`; who has none is not counted under it.
         """
-        if not self._capped:
+        if self._caps() == Caps():
             return self._pool.acquire(row, generation, **identity)
         address, organization = str(identity["source_address"]), str(identity["organization_id"])
         reached = self.exceeded(row, address, organization, more=1)
@@ -78,7 +81,7 @@ class Admission:
 
     def exceeded(self, row: int, source_address: str, organization: str, more: int = 0) -> Cap | None:
         """Return a cap that is exceeded by the streams there are and `more` of this row, address and organization."""
-        caps = self._caps
+        caps = self._caps()
         # The version before what it points to. A card that changes meanwhile is either of a stream that goes on, whose
         # every copy says the same of what is counted here, or its change came after this: then its owner sees ours.
         current = (self._pool.arena.card_versions & np.uint64(1)).astype(np.intp)

@@ -17,7 +17,9 @@ import os
 import re
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TextIO
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -46,10 +48,35 @@ def note_row(row: int) -> None:
 
 def begin_logging(level: str) -> None:
     """Have the process' log lines of at least this level written, to the journal or to standard error."""
+    # Nothing shows them, and every call has two lines (the manual's logging, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     text = logging.StreamHandler(sys.stderr)
-    text.setFormatter(logging.Formatter(LOG_FORMAT))
+    text.setFormatter(TextFormatter(LOG_FORMAT))
     handler = JournalHandler(text) if is_journal(os.environ, sys.stderr) else text
     logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+def set_log_level(level: int) -> None:
+    """Have lines of at least this level written from now on. Costs next to nothing where that is so already."""
+    root = logging.getLogger()
+    if root.level != level:
+        root.setLevel(level)
+
+
+class TextFormatter(logging.Formatter):
+    """Shows the time as logging's own does, and asks for the local time once a second, not once a line."""
+
+    def __init__(self, text_format: str) -> None:
+        super().__init__(text_format)
+        self._second = (-1, "")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        second, text = self._second
+        if second != int(record.created):
+            second = int(record.created)
+            text = time.strftime(self.default_time_format, self.converter(second))
+            self._second = second, text
+        return f"{text},{int(record.msecs):03}"
 
 
 def is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
@@ -73,13 +100,17 @@ def fields_of(record: logging.LogRecord) -> dict[str, str]:
 
 
 def _pairs(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
-    arguments = iter(record.args if isinstance(record.args, tuple) else ())
-    for conversion in _CONVERSION.finditer(str(record.msg)):
-        if conversion[0].endswith("%%"):
-            continue
-        value = next(arguments, None)
-        if conversion[1]:
-            yield conversion[1], value
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    if arguments:
+        # As many as both have: a record that says less than its format is logging's to complain of.
+        yield from ((name, value) for name, value in zip(_names(str(record.msg)), arguments, strict=False) if name)
+
+
+@lru_cache(maxsize=256)
+def _names(text_format: str) -> tuple[str, ...]:
+    """Return the name before each conversion of a format, "" where there is none. Formats are ours, and few."""
+    found = _CONVERSION.finditer(text_format)
+    return tuple(conversion[1] or "" for conversion in found if not conversion[0].endswith("%%"))
 
 
 def encode(fields: Mapping[str, str]) -> bytes:
@@ -99,6 +130,7 @@ class JournalHandler(logging.Handler):
 
     def __init__(self, fallback: logging.Handler, path: str = JOURNAL_SOCKET) -> None:
         super().__init__()
+        self.setFormatter(logging.Formatter("%(message)s"))
         self._fallback = fallback
         self._path = path
         self._dropped = 0
@@ -106,7 +138,7 @@ class JournalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = logging.Formatter("%(message)s").format(record)
+            text = self.format(record)
             priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
             self._send(text, priority, fields_of(record))
             if self._dropped:

@@ -6,6 +6,7 @@ A worker gets its seat as an argument; an exec'ed child (the desk) gets descript
     R\\n             I accept
     E<text>\\n       I cannot boot, for this reason (UTF-8, one line); my exit follows, with `BootError.exit_code`
     B\\n             my loop turns (the desk only; a worker's row has its heartbeat)
+    C<text>\\n       nothing but these settings differs (a reload's trial only; JSON), and else as R
 
 The lifeline is the read end of a pipe in which nobody ever writes and whose write end the supervisor alone holds:
 readable means end of file means the supervisor is gone. A line for commands goes with it (`control/commands.py`):
@@ -49,6 +50,11 @@ def report_failure(report_fd: int, message: str) -> None:
     _write(report_fd, b"E" + line.encode()[:MAX_MESSAGE_BYTES] + b"\n")
 
 
+def report_changes(report_fd: int, text: str) -> None:
+    """Tell the supervisor which settings have to be changed, and that this is all: one line of JSON."""
+    _write(report_fd, b"C" + text.encode() + b"\n")
+
+
 def report_beat(report_fd: int) -> None:
     """Tell the supervisor that this process turns its loop. `report_fd` is non-blocking."""
     _write(report_fd, b"B\n")
@@ -61,8 +67,19 @@ def _write(report_fd: int, line: bytes) -> None:
         pass  # it is gone, or it is stopped and has not read for hours
 
 
+@dataclass(frozen=True, slots=True)
+class ChangesOnly:
+    """The word C, with its text."""
+
+    text: str
+
+
+Word = ChangesOnly | str | None
+"""None for ready, or the text of a failure, or the settings that differ."""
+
+
 class ReportReader:
-    """The supervisor's side: bytes in, words out. A word is None for ready, or the text of a failure."""
+    """The supervisor's side: bytes in, words out."""
 
     def __init__(self, unread: bytes = b"", beats: int = 0) -> None:
         self.unread = unread
@@ -70,13 +87,16 @@ class ReportReader:
         self.beats = beats
         """How often the process has said that its loop turns."""
 
-    def receive_data(self, data: bytes) -> list[str | None]:
+    def receive_data(self, data: bytes) -> list[Word]:
         """Return the words that these bytes complete, in order; unknown lines are dropped."""
         *lines, rest = (self.unread + data).split(b"\n")
         self.unread = rest[-MAX_UNREAD_BYTES:]
         self.beats += lines.count(b"B")
-        return [
-            None if line == b"R" else line[1:].decode(errors="replace")
-            for line in lines
-            if line == b"R" or line.startswith(b"E")
-        ]
+        return [_word(line) for line in lines if line == b"R" or line.startswith((b"E", b"C"))]
+
+
+def _word(line: bytes) -> Word:
+    text = line[1:].decode(errors="replace")
+    if line.startswith(b"C"):
+        return ChangesOnly(text)
+    return None if line == b"R" else text

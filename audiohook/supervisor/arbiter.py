@@ -29,6 +29,7 @@ from audiohook.supervisor.command_lines import CommandLines
 from audiohook.supervisor.crossing import Crossing, Resumption
 from audiohook.supervisor.hangs import HangWatch, Sign
 from audiohook.supervisor.hooks import DeskCommand, Hooks, Reloading
+from audiohook.supervisor.news import child_words, exit_input, report_input
 from audiohook.supervisor.orders import (
     AnnounceHung,
     AnnounceReady,
@@ -38,8 +39,6 @@ from audiohook.supervisor.orders import (
     DeadlineReached,
     DeskExited,
     DeskForkFailed,
-    DeskReady,
-    DeskReport,
     Exit,
     ForkDesk,
     ForkFailed,
@@ -60,12 +59,7 @@ from audiohook.supervisor.orders import (
     SignalWorker,
     Started,
     StartTrial,
-    TrialExited,
-    TrialFailed,
-    TrialPassed,
     Urge,
-    WorkerReady,
-    WorkerReport,
 )
 from audiohook.supervisor.phases import WATCHED
 from audiohook.supervisor.plan import Plan
@@ -301,7 +295,7 @@ class Arbiter:
                 self._children.reaped(child)
                 self._guard_line(child.place, partial(self._lines.close, child.place))
                 code = os.waitstatus_to_exitcode(status)
-                self._feed(_exit_input(child, code))
+                self._feed(exit_input(child.place, child.pid, code))
 
     # Reports
 
@@ -318,7 +312,9 @@ class Arbiter:
         """Take in what the child has said; return whether there may be more."""
         words = self._children.read(child)
         for word in words or []:
-            self._feed(_report_input(child.place, word))
+            news = report_input(child.place, word)
+            if news is not None:
+                self._feed(news)
         return words is not None
 
     # Command lines
@@ -328,11 +324,11 @@ class Arbiter:
         try:
             step(time.monotonic_ns())
         except Exception as error:
-            self._hooks.log("error", f"the command line of {_whose(place)} failed: {_fault(error)}", {})
+            self._hooks.log("error", f"the command line of {child_words(place)} failed: {_fault(error)}", {})
             self._lines.drop(place)
 
     def _line_dropped(self, place: int) -> None:
-        text = f"{_whose(place)} sent what is no command of its kind: its command line is closed"
+        text = f"{child_words(place)} sent what is no command of its kind: its command line is closed"
         self._hooks.log("error", text, {})
 
     # Moments
@@ -372,24 +368,6 @@ class Arbiter:
 
     def _exit(self, command: Exit) -> None:
         self._exit_code = command.code
-
-
-def _exit_input(child: Child, code: int) -> Input:
-    if child.place == TRIAL:
-        return TrialExited(code)
-    return DeskExited(code) if child.place == DESK else ChildExited(child.place, child.pid, code)
-
-
-def _report_input(place: int, word: str | None) -> Input:
-    if place == TRIAL:
-        return TrialPassed() if word is None else TrialFailed(word)
-    if place == DESK:
-        return DeskReady() if word is None else DeskReport(word)
-    return WorkerReady(place) if word is None else WorkerReport(place, word)
-
-
-def _whose(place: int) -> str:
-    return "the desk" if place == DESK else f"worker {place}"
 
 
 def _fault(error: Exception) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiohook.errors import BootError
-from audiohook.net.seat import ReportReader
+from audiohook.net.seat import ReportReader, Word
 from audiohook.supervisor.command_lines import CommandLines
 from audiohook.supervisor.handover import KeptChild
 from audiohook.supervisor.orders import Orphan
@@ -151,7 +151,7 @@ class Children:
                 with contextlib.suppress(ProcessLookupError):  # it has ended, and that is not read yet
                     signal.pidfd_send_signal(child.pidfd, number)
 
-    def read(self, child: Child) -> list[str | None] | None:
+    def read(self, child: Child) -> list[Word] | None:
         """Return the words that the child has said since (`net/seat.py`), None if there is nothing more to be read."""
         if child.report_fd is None:
             return None

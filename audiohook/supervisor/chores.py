@@ -99,7 +99,9 @@ class Chores:
             if "uid" in ended.asked:  # it came over the hub
                 self.row.count("commands_done")
             self.row.set("generation", ended.generation)
-            self.tell("reloaded", generation=ended.generation, draining=ended.draining, **ended.asked)
+            values = {key: value for key, (_, value) in ended.changes.items()}
+            changed = {"changed": values} if values else {}
+            self.tell("reloaded", generation=ended.generation, draining=ended.draining, **ended.asked, **changed)
         else:
             self.tell("reload_failed", **ended.asked, why=ended.text[:MOST_REASON])
 

@@ -3,7 +3,8 @@
 Knows no process, no execve and no file. The phases are in `supervisor/reloads.py`; the contract is
 docs/architecture.md, "Reload".
 
-Theory of operation. The old code has the disk tried out (CHECKING) and re-executes itself (CROSSING). The new code
+Theory of operation. The old code has the disk tried out (CHECKING). Where there are only settings to change that can
+be changed while processes run, that is done, and all is as it was; else it re-executes itself (CROSSING). The new code
 makes room where rows are lacking (MAKING_ROOM: the oldest generations that still have calls end them properly), starts
 as many workers as there are to be (BOOTING), and when the last of them accepts it retires all older ones. They keep
 their calls to the end, or to the plan's `generation_ns`; of more than `max_draining` generations the oldest end. If a
@@ -32,9 +33,10 @@ from audiohook.supervisor.orders import (
     StartTrial,
     TrialExited,
     TrialFailed,
+    TrialPassed,
 )
 from audiohook.supervisor.phases import ALIVE, ChildPhase, Phase
-from audiohook.supervisor.reloads import MOST_OUTCOMES, Outcome, Reload, ReloadPhase
+from audiohook.supervisor.reloads import MOST_OUTCOMES, NO_NEW_GENERATION, Outcome, Reload, ReloadPhase
 from audiohook.supervisor.scaling import free_rows, unavailable
 from audiohook.supervisor.state import DESK, State
 from audiohook.supervisor.turn import HURRY_NS, Turn
@@ -99,9 +101,9 @@ def hung_up(turn: Turn) -> None:
         turn.change_reload(again=True)
 
 
-def trial_passed(turn: Turn, _: object) -> None:
+def trial_passed(turn: Turn, happened: TrialPassed) -> None:
     if turn.state.reload.phase is ReloadPhase.CHECKING:
-        turn.change_reload(passed=True)
+        turn.change_reload(passed=True, changes=happened.changes)
 
 
 def trial_failed(turn: Turn, happened: TrialFailed) -> None:
@@ -119,6 +121,9 @@ def trial_exited(turn: Turn, happened: TrialExited) -> None:
     if reload.fault or not reload.passed or happened.status:
         how = f"was killed by signal {-happened.status}" if happened.status < 0 else f"ended with {happened.status}"
         _fail(turn, reload.fault or f"the trial process {how} and gave no reason")
+        return
+    if reload.changes:
+        _change_settings(turn)
         return
     old = (turn.state.plan.generation, turn.state.plan.workers)
     turn.log("info", "reload: nothing wrong was found; the supervisor re-executes itself")
@@ -272,10 +277,25 @@ def _cross(turn: Turn, command: Cross, **fields: object) -> None:
     turn.commands.append(command)
 
 
+def _change_settings(turn: Turn) -> None:
+    reload, generation = turn.state.reload, turn.state.plan.generation
+    words = ", ".join(f"{key} = {after} (was {before})" for key, (before, after) in reload.changes.items())
+    text = f"generation {generation} goes on with {words}"
+    turn.log("info", f"reloaded: {text}", reload.asked)
+    turn.commands.append(Reloaded(generation, len(draining(turn.state)), reload.asked, reload.changes))
+    _fork_wanted(turn)
+    _settle(turn, NO_NEW_GENERATION, text)
+
+
 def _fail(turn: Turn, text: str) -> None:
     """The old code serves on: with as many workers as it had, and its own desk."""
-    _fork_missing(turn, max(0, turn.state.reload.wanted - turn.state.wanted))
+    _fork_wanted(turn)
     _end(turn, text)
+
+
+def _fork_wanted(turn: Turn) -> None:
+    """Have as many workers as there were to be: one may have been missing since a reload before, or have ended."""
+    _fork_missing(turn, max(0, turn.state.reload.wanted - turn.state.wanted))
 
 
 def _fork_missing(turn: Turn, missing: int) -> None:

@@ -24,6 +24,10 @@ SignalName = Literal["TERM", "INT", "QUIT", "HUP"]
 Level = Literal["debug", "info", "warning", "error"]
 
 
+Changes = Mapping[str, tuple[int | str, int | str]]
+"""Settings that differ (`config/live.py`): their values before and after."""
+
+
 class Orphan(msgspec.Struct, frozen=True):
     """A living worker of a daemon that was killed (`supervisor/orphans.py`)."""
 
@@ -133,7 +137,13 @@ class ReloadAsked(msgspec.Struct, frozen=True):
 
 
 class TrialPassed(msgspec.Struct, frozen=True):
-    """The trial process has found nothing wrong; its exit follows."""
+    """The trial process has found nothing wrong; its exit follows.
+
+    `changes` are settings that can be changed while processes run, and there is nothing else to be done. Empty: there
+    is, or nothing at all has changed.
+    """
+
+    changes: Changes = {}
 
 
 class TrialFailed(msgspec.Struct, frozen=True):
@@ -270,11 +280,15 @@ class Cross(msgspec.Struct, frozen=True):
 
 
 class Reloaded(msgspec.Struct, frozen=True):
-    """A reload was carried out: this generation takes the new calls, so many others keep theirs."""
+    """A reload was carried out: this generation takes the new calls, so many others keep theirs.
+
+    With `changes` it is the one that was there, and these settings are to be changed now.
+    """
 
     generation: int
     draining: int
     asked: Mapping[str, str | int]
+    changes: Changes = {}
 
 
 class ReloadFailed(msgspec.Struct, frozen=True):

@@ -1,8 +1,10 @@
 """What is known of a reload: its phases and its outcome. Pure data; `supervisor/generations.py` walks it.
 
     NONE -> CHECKING -> CROSSING => MAKING_ROOM -> BOOTING -> NONE
+                     -> NONE
 
-`=>` is execve: what lies before it is decided by the old code, what lies after it by the new. From every phase a
+`=>` is execve: what lies before it is decided by the old code, what lies after it by the new. Where there are only
+settings to change that can be changed while processes run, that is done behind CHECKING and is all. From every phase a
 failure leads back to NONE, from those behind `=>` by a second crossing, back to the old code.
 """
 
@@ -11,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from audiohook.supervisor.orders import Changes
 from audiohook.units import NEVER_NS
 
 
@@ -30,12 +33,15 @@ class ReloadPhase(StrEnum):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a reload ended: the generation that it brought, or 0, and why not."""
+    """How a reload ended: the generation that it brought, NO_NEW_GENERATION, or 0 and why not."""
 
     attempt: int
     generation: int
     text: str
 
+
+NO_NEW_GENERATION = -1
+"""What a reload has brought that only had settings to change."""
 
 MOST_OUTCOMES = 8
 
@@ -48,6 +54,8 @@ class Reload(msgspec.Struct, frozen=True):
     asked: Mapping[str, str | int] = {}
     passed: bool = False
     """The trial has said that all is well; its exit is awaited."""
+    changes: Changes = {}
+    """And that there are only these settings to be changed."""
     fault: str = ""
     """What the trial has said is wrong."""
     due_ns: int = NEVER_NS

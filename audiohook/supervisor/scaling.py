@@ -57,12 +57,16 @@ def in_words(scaled: Scaled) -> str:
 
 
 def _by_price(state: State, loads: tuple[int, ...]) -> list[int]:
-    """Return the rows that could leave, those first whose leaving costs least."""
+    """Return the rows that could leave, those first whose leaving costs least.
 
-    def price(row: int) -> tuple[bool, int, int, int]:
+    One that is still to serve goes behind one that no longer does, and before any that does.
+    """
+
+    def price(row: int) -> tuple[int, int, int, int]:
         child = state.workers[row]
         load = loads[row] if row < len(loads) else 0
-        return child.phase is ChildPhase.READY, load, -child.started_ns, -row
+        promise = {ChildPhase.BOOTING: 1, ChildPhase.READY: 2}.get(child.phase, 0)
+        return promise, load, -child.started_ns, -row
 
     rows = [
         row for row, child in enumerate(state.workers) if child.phase is not ChildPhase.ABSENT and not child.leaving

@@ -11,8 +11,10 @@ the last one accepted is soon the oldest, and its request may lie unread. Knows 
 
 import socket
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
+from audiohook.config import Admission
 from audiohook.errors import ADDRESS_CROWDED
 from audiohook.memory.row import Row
 from audiohook.units import NS_PER_MS
@@ -38,12 +40,11 @@ class Droppable(Protocol):
 class Entrance:
     """One a worker."""
 
-    def __init__(self, row: Row, access: Access, most_waiting: int, per_address: int) -> None:
-        """`per_address`: connections of one address, 0 for any number."""
+    def __init__(self, row: Row, access: Access, admission: Callable[[], Admission]) -> None:
+        """`admission()` says how many there may be, at this instant. Who is there already is not dropped for that."""
         self._row = row
         self._access = access
-        self._most_waiting = most_waiting
-        self._per_address = per_address
+        self._admission = admission
         self._addresses: dict[Droppable, str] = {}
         self._of_address: Counter[str] = Counter()
         self._waiting: dict[Droppable, tuple[str, int]] = {}
@@ -55,7 +56,8 @@ class Entrance:
         A peer whose request has not arrived reads the 503; one that is still sending may see a reset instead. If not
         `plain`, nothing can be said to it before a handshake, which is not made for that.
         """
-        if not self._per_address or self._of_address[address] < self._per_address or self._access.is_proxy(address):
+        most = self._admission().connections_per_address
+        if not most or self._of_address[address] < most or self._access.is_proxy(address):
             return False
         self._row.count(ADDRESS_CROWDED.slug)
         self._access.strangers.note_answer(ADDRESS_CROWDED.slug, address)
@@ -72,11 +74,11 @@ class Entrance:
 
     def entered(self, connection: Droppable, address: str, now_ns: int) -> None:
         """A connection was accepted from `address`."""
-        if self._per_address:
-            self._addresses[connection] = address
-            self._of_address[address] += 1
+        # Also while any number may come: the bound may be set while these are there.
+        self._addresses[connection] = address
+        self._of_address[address] += 1
         self._waiting[connection] = (address, now_ns)
-        if len(self._waiting) > self._most_waiting:
+        if len(self._waiting) > self._admission().waiting_per_worker:
             self._drop_oldest(now_ns)
 
     def has_stream(self, connection: Droppable) -> None:

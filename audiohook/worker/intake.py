@@ -7,6 +7,7 @@ before it has a slot; whatever fails on the way, no slot stays taken for a strea
 import logging
 import time
 import uuid
+from collections.abc import Callable
 
 from audiohook.codec.l16 import ByteOrder
 from audiohook.codec.opus import OpusError
@@ -46,14 +47,18 @@ class Intake:
     """One a worker."""
 
     def __init__(
-        self, share: Share, byte_order: ByteOrder = "little", reconnect_ns: int = 0, caps: Caps | None = None
+        self,
+        share: Share,
+        byte_order: ByteOrder = "little",
+        reconnect_ns: int = 0,
+        caps: Callable[[], Caps] = Caps,
     ) -> None:
         """`reconnect_ns`: how long after its worker's death a stream can still be returned to."""
         self.row = share.row
         self._share = share
         self._byte_order: ByteOrder = byte_order
         self._reconnect_ns = reconnect_ns
-        self._admission = Admission(share.pool, caps or Caps())
+        self._admission = Admission(share.pool, caps)
 
     def admit(
         self, asked: AdmissionAsked, source_address: str, continues: Continues | None = None

@@ -9,6 +9,9 @@ leaving listens only if nobody stays, and one that has as many streams as it may
 every moment somebody listens.
 """
 
+from collections.abc import Callable
+
+from audiohook.config import Admission
 from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.units import NS_PER_MS
@@ -24,10 +27,10 @@ def allowance(least: int) -> int:
 class Placement:
     """The rule, for one worker."""
 
-    def __init__(self, arena: Arena, row: int, most: int = 0) -> None:
-        """`most`: streams that one worker may have, 0 for any number."""
+    def __init__(self, arena: Arena, row: int, admission: Callable[[], Admission] = Admission) -> None:
+        """`admission()` says how many streams one worker may have, at this instant."""
         self._words = arena.words
-        self._most = most
+        self._admission = admission
         sizes = arena.geometry
         self._own = layout.row_word(sizes, row, "live")
         self._own_state = layout.row_word(sizes, row, "state")
@@ -45,6 +48,7 @@ class Placement:
                 least = words[live] if least is None else min(least, words[live])
         if least is None:
             return True
-        if words[self._own_state] == layout.ROW_DRAINING or (self._most and own >= self._most > least):
+        most = self._admission().streams_per_worker
+        if words[self._own_state] == layout.ROW_DRAINING or (most and own >= most > least):
             return False
         return own <= allowance(min(own, least))

@@ -1,6 +1,7 @@
 """A worker process, from the fork to its exit: the loop, what it owns, and how it ends.
 
-Forked by the supervisor, told `WorkerSeat` and nothing else but the memory and the configuration. Its life is a row of
+Forked by the supervisor, told `WorkerSeat` and nothing else but the memory, the configuration, and those settings that
+may change while it lives. Its life is a row of
 the worker table: booting, accepting, draining, gone. Four ways lead to the end:
 
 - SIGTERM: drain. It goes on accepting only to answer 503; it leaves when its last stream has ended and the peers have
@@ -22,7 +23,8 @@ import time
 from collections.abc import Callable
 
 from audiohook.call import Terms
-from audiohook.config import Config
+from audiohook.config import Admission, Config
+from audiohook.config.live import LiveSettings
 from audiohook.errors import SHUTDOWN
 from audiohook.memory import layout
 from audiohook.memory.admission import Caps
@@ -31,6 +33,7 @@ from audiohook.memory.locks import SlotLocks
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.row import Row
 from audiohook.memory.watch import map_watch
+from audiohook.net.journal import set_log_level
 from audiohook.net.loop import Loop
 from audiohook.net.seat import WorkerSeat, report_ready
 from audiohook.net.signals import SignalInbox
@@ -70,12 +73,19 @@ KNOCKING_NS = 200 * NS_PER_MS
 """How long who was accepted before a restart has to send its request; then it is ended as the calls are."""
 
 
-def run_worker(seat: WorkerSeat, files: MemoryFiles, config: Config, pair: TlsPair | None, keeps_queue: bool) -> int:
+def run_worker(
+    seat: WorkerSeat,
+    files: MemoryFiles,
+    config: Config,
+    pair: TlsPair | None,
+    keeps_queue: bool,
+    settings: LiveSettings,
+) -> int:
     """Live as a worker until the end; return the exit code. `pair` None: no TLS is spoken here.
 
     `keeps_queue`: connections that nobody accepts wait for the next daemon, in systemd's descriptor of the listener.
     """
-    worker = Worker(seat, files, config, pair, keeps_queue)
+    worker = Worker(seat, files, config, pair, keeps_queue, settings)
     worker.run()
     return 0
 
@@ -128,9 +138,8 @@ def terms_of(config: Config) -> Terms:
     )
 
 
-def caps_of(config: Config) -> Caps:
+def caps_of(admission: Admission) -> Caps:
     """Return how many streams there may be."""
-    admission = config.admission
     return Caps(
         host=admission.streams_per_host,
         worker=admission.streams_per_worker,
@@ -143,28 +152,38 @@ class Worker:
     """Everything one worker owns."""
 
     def __init__(
-        self, seat: WorkerSeat, files: MemoryFiles, config: Config, pair: TlsPair | None, keeps_queue: bool
+        self,
+        seat: WorkerSeat,
+        files: MemoryFiles,
+        config: Config,
+        pair: TlsPair | None,
+        keeps_queue: bool,
+        settings: LiveSettings,
     ) -> None:
         self._keeps_queue = keeps_queue
         self._seat = seat
         self._config = config
+        self._settings = settings
         arena = Arena(files.arena, writable=True)
         self.row = Row(arena, seat.row)
         self.row.take(os.getpid(), seat.generation, layout.ROW_BOOTING)
         pool = SlotPool(arena, SlotLocks(files.locks))
         share = Share(arena, pool, self.row, seat.generation, map_watch(files.watch))
         self.intake = Intake(
-            share, config.audiohook2.l16_byte_order, seconds_ns(config.context.reconnect_seconds), caps_of(config)
+            share,
+            config.audiohook2.l16_byte_order,
+            seconds_ns(config.context.reconnect_seconds),
+            lambda: caps_of(settings.admission()),
         )
         self.terms = terms_of(config)
         self.access = Access(config)
-        admission = config.admission
-        self.entrance = Entrance(self.row, self.access, admission.waiting_per_worker, admission.connections_per_address)
+        self.entrance = Entrance(self.row, self.access, settings.admission)
         self.loop = Loop(self._every_turn, pace_ns=PACE_NS)
         self.overload = Overload(milliseconds_ns(config.server.overload_ms))
         self._overload_notice = OverloadNotice(share.tell)
         self.transport = Transport(config, pair, self.loop, self.overload, self.row, self.access)
-        placement = Placement(arena, seat.row, admission.streams_per_worker)
+        self.transport.prepare(seat.listeners)
+        placement = Placement(arena, seat.row, settings.admission)
         self.acceptor = Acceptor(self.loop.selector, seat.listeners, placement, self.row, self)
         self.calls: dict[int, Connection] = {}
         """The connection that last had a stream in each slot; whether it still has, `verbs.py` asks."""
@@ -216,11 +235,12 @@ class Worker:
         return min(max(self._next_ns, self._chores_ns), bell_ns)
 
     def _do_chores(self, now_ns: int) -> int:
-        """Heartbeat, placement, garbage, and whether it is over; return when they are due at the latest."""
+        """Heartbeat, log level, placement, garbage, and whether it is over; return when they are due at the latest."""
         self.row.set("heartbeat_ns", now_ns)
         if self.loop.bulk_turns:
             self.row.count("bulk_turns", self.loop.bulk_turns)
             self.loop.bulk_turns = 0
+        set_log_level(self._settings.log_level)
         look_ns = self.acceptor.turn(now_ns)
         self._garbage.turn(now_ns, idle=self.loop.idle)
         self.access.turn(now_ns)

@@ -13,6 +13,7 @@ from pathlib import Path
 from audiohook.cli import service
 from audiohook.cli.audiohookd import main
 from audiohook.config import Config
+from audiohook.config.live import LiveSettings
 from audiohook.memory.arena import MemoryFiles
 from audiohook.net.seat import WorkerSeat
 from audiohook.net.tls_pair import TlsPair
@@ -29,9 +30,16 @@ class Crashing(Worker):
     """A worker that looks for the switch now and then."""
 
     def __init__(
-        self, seat: WorkerSeat, files: MemoryFiles, config: Config, pair: TlsPair | None, keeps_queue: bool, way: str
+        self,
+        seat: WorkerSeat,
+        files: MemoryFiles,
+        config: Config,
+        pair: TlsPair | None,
+        keeps_queue: bool,
+        settings: LiveSettings,
+        way: str,
     ) -> None:
-        super().__init__(seat, files, config, pair, keeps_queue)
+        super().__init__(seat, files, config, pair, keeps_queue, settings)
         self._way = way
         self._born_ns = self.loop.clock()
         self._look(self._born_ns)
@@ -42,15 +50,22 @@ class Crashing(Worker):
         self.loop.call_at(now_ns + LOOK_NS, self._look)
 
 
-def run_worker(seat: WorkerSeat, files: MemoryFiles, config: Config, pair: TlsPair | None, keeps_queue: bool) -> int:
+def run_worker(
+    seat: WorkerSeat,
+    files: MemoryFiles,
+    config: Config,
+    pair: TlsPair | None,
+    keeps_queue: bool,
+    settings: LiveSettings,
+) -> int:
     """Be a worker, a crashing one if the row is the one that crashes."""
     way = WAYS[os.getpid() % len(WAYS)]
     if str(seat.row) != os.environ["CRASHING_ROW"]:
-        Worker(seat, files, config, pair, keeps_queue).run()
+        Worker(seat, files, config, pair, keeps_queue, settings).run()
         return 0
     if SWITCH.exists() and way == WAYS[0]:
         os.kill(os.getpid(), signal.SIGSEGV)
-    Crashing(seat, files, config, pair, keeps_queue, way).run()
+    Crashing(seat, files, config, pair, keeps_queue, settings, way).run()
     return 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from audiohook.config import Config, Server
+from audiohook.config import Admission, Config, Server
 from audiohook.memory import layout
 from audiohook.memory.row import Row
 from audiohook.worker.access import Access
@@ -39,7 +39,8 @@ def memory() -> Iterator[Bench]:
 
 def entrance(memory: Bench, most_waiting: int = 3, per_address: int = 0) -> Entrance:
     access = Access(Config(server=Server(trusted_proxies=[PROXY])))
-    return Entrance(Row(memory.arena, 0), access, most_waiting, per_address)
+    admission = Admission(waiting_per_worker=most_waiting, connections_per_address=per_address)
+    return Entrance(Row(memory.arena, 0), access, lambda: admission)
 
 
 def counted(memory: Bench, name: str) -> int:
@@ -111,6 +112,24 @@ def test_proxies_and_no_limit(memory: Bench) -> None:
     for _ in range(50):
         Connection(unlimited)
     assert turned_away(unlimited, CALLER) is None
+
+
+def test_who_is_there_when_a_bound_is_set_counts_and_stays(memory: Bench) -> None:
+    access = Access(Config(server=Server(trusted_proxies=[PROXY])))
+    now = Admission()
+    door = Entrance(Row(memory.arena, 0), access, lambda: now)
+    there = [Connection(door) for _ in range(3)]
+    now = Admission(connections_per_address=3, waiting_per_worker=3)
+    assert turned_away(door, CALLER) is not None
+    assert turned_away(door, OTHER) is None
+    assert [one.dropped for one in there] == [0, 0, 0]
+    Connection(door, OTHER)
+    assert [one.dropped for one in there] == [1, 0, 0]
+    assert turned_away(door, CALLER) is None
+    now = Admission()
+    for _ in range(5):
+        Connection(door)
+    assert turned_away(door, CALLER) is None
 
 
 def test_a_peer_that_is_gone_already_is_no_error(memory: Bench) -> None:

@@ -45,7 +45,7 @@ class Racer:
     def __init__(self, arena: Arena, locks_fd: int, words: memoryview, number: int, kind: type[Admission]) -> None:
         self.arena = arena
         self.pool = SlotPool(arena, SlotLocks(locks_fd))
-        self.admission = kind(self.pool, CAPS)
+        self.admission = kind(self.pool, lambda: CAPS)
         self.words = words
         self.number = number
 

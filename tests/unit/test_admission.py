@@ -28,7 +28,7 @@ def house() -> Iterator[Bench]:
 
 
 def taker(house: Bench, caps: Caps, pool: SlotPool | None = None) -> Callable[..., int | Cap | None]:
-    admission = Admission(pool or house.pool, caps)
+    admission = Admission(pool or house.pool, lambda: caps)
     port = iter(range(50_000, 60_000))
 
     def take(row: int = 0, address: str = ADDRESS, organization: str = "org") -> int | Cap | None:
@@ -54,6 +54,25 @@ def test_the_hosts_cap_counts_everybody(house: Bench) -> None:
     assert take(row=2) is Cap.HOST
     house.pool.release(0)
     assert take(row=2) == 2
+
+
+def test_caps_that_change_hold_for_whoever_comes_next(house: Bench) -> None:
+    now = Caps()
+    admission = Admission(house.pool, lambda: now)
+
+    def take() -> int | Cap | None:
+        return admission.acquire(0, 1, source_address=f"{ADDRESS}:1", organization_id="org")
+
+    assert [take() for _ in range(3)] == [0, 1, 2]
+    now = Caps(worker=2)
+    assert take() is Cap.WORKER
+    assert states(house)[:4] == ["OPENING", "OPENING", "OPENING", "FREE"], "who is there stays"
+    house.pool.release(0)
+    assert take() is Cap.WORKER
+    house.pool.release(1)
+    assert isinstance(take(), int)
+    now = Caps()
+    assert [take() for _ in range(7)][-1] is None
 
 
 @pytest.mark.parametrize("state", sorted(layout.OWNED_STATES))

@@ -37,10 +37,10 @@ from audiohook.supervisor.orders import (
     WorkerReport,
 )
 from audiohook.supervisor.phases import ChildPhase
-from audiohook.supervisor.reloads import Outcome, ReloadPhase
+from audiohook.supervisor.reloads import NO_NEW_GENERATION, Outcome, ReloadPhase
 from audiohook.supervisor.switchboard import Waiting
 from audiohook.units import NEVER_NS
-from tests.unit.test_generations_pairs import AGAIN, BOOT_NS, CHECKED, CROSSED, PLAN, SERVED
+from tests.unit.test_generations_pairs import AGAIN, BOOT_NS, CHANGES, CHECKED, CROSSED, FOUND, PLAN, SERVED
 from tests.unit.test_supervisor_policy import House, house
 
 HUP = {"signal": "SIGHUP"}
@@ -69,6 +69,38 @@ def test_the_way_of_a_reload() -> None:
     assert h.tell(ChildExited(0, 100, 0), ChildExited(1, 101, 0)) == [MarkDead(0), MarkDead(1)]
     assert h.state.reload.outcomes == (Outcome(1, 1, "generation 1 takes new calls: 2 workers"),)
     assert not [line for line in h.logged if line.level in ("warning", "error")]
+
+
+def test_settings_that_are_changed_in_place_bring_no_generation() -> None:
+    h = house(*SERVED, Signal("HUP"), plan=PLAN)
+    assert h.tell(TrialPassed(CHANGES)) == []
+    workers = h.state.workers
+    assert h.tell(TrialExited(0)) == [Reloaded(0, 0, HUP, CHANGES)]
+    text = "generation 0 goes on with log.level = debug (was info), admission.streams_per_host = 7 (was 0)"
+    assert h.state.reload.outcomes == (Outcome(1, NO_NEW_GENERATION, text),)
+    assert h.logged[-1].text == f"reloaded: {text}"
+    assert (h.state.workers, h.state.plan) == (workers, PLAN)
+    assert refusal(h.state) is None
+    h.tell(ReloadAsked(), TrialPassed())
+    assert h.tell(TrialExited(0)) == [Cross()], "what one trial has found is not the next one's"
+
+
+def test_a_worker_that_was_missing_is_started_when_settings_are_changed() -> None:
+    plan = msgspec.structs.replace(PLAN, workers=1, rows=1)
+    h = house(Started(), WorkerReady(0), DeskReady(), *[ChildExited(0, 100, -9)] * 2, plan=plan)
+    h.tell(ReloadAsked(), TrialPassed(), TrialExited(0), Resumed(plan), WorkerReport(0, "x"), Resumed(plan, "x"))
+    assert h.state.reload.missing == 1
+    h.tell(ReloadAsked(), TrialPassed(CHANGES))
+    assert h.tell(TrialExited(0)) == [Reloaded(0, 1, {}, CHANGES)]
+    assert h.state.reload.missing == 1, "its row is not free yet"
+    assert h.tell(ChildExited(0, 101, -9)) == [MarkDead(0), ForkWorker(0, 0)]
+
+
+def test_a_trial_that_has_found_settings_and_then_dies_has_failed() -> None:
+    h = house(*FOUND, plan=PLAN)
+    assert isinstance(h.tell(TrialExited(-9))[0], ReloadFailed)
+    h = house(*FOUND, Signal("HUP"), plan=PLAN)
+    assert h.tell(TrialExited(0)) == [Reloaded(0, 0, {}, CHANGES), StartTrial()], "and another one follows"
 
 
 def test_a_trial_that_says_no_says_why_and_one_that_just_ends_has_failed() -> None:

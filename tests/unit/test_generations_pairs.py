@@ -36,6 +36,8 @@ BOOT_NS = 20 * NS_PER_S
 PLAN = Plan(workers=2, rows=4, desk=True, boot_ns=BOOT_NS, drain_ns=BOOT_NS, max_draining=1, generation_ns=10**12)
 SERVED: tuple[Input, ...] = (Started(), WorkerReady(0), WorkerReady(1), DeskReady())
 CHECKED: tuple[Input, ...] = (*SERVED, ReloadAsked(), TrialPassed())
+CHANGES = {"log.level": ("info", "debug"), "admission.streams_per_host": (0, 7)}
+FOUND: tuple[Input, ...] = (*SERVED, ReloadAsked(), TrialPassed(CHANGES))
 CROSSED: tuple[Input, ...] = (*CHECKED, TrialExited(0), Resumed(PLAN))
 AGAIN: tuple[Input, ...] = (
     *(*CROSSED, WorkerReady(2), WorkerReady(3), DeskExited(0), DeskReady()),
@@ -55,6 +57,7 @@ EVERY_INPUT: tuple[Input, ...] = (
     ReloadAsked(),
     Signal("HUP"),
     TrialPassed(),
+    TrialPassed(CHANGES),
     TrialFailed("x"),
     TrialFailed("x", started=False),
     TrialExited(0),
@@ -77,28 +80,40 @@ EVERY_INPUT: tuple[Input, ...] = (
 N, C, X, M, B = ReloadPhase
 
 # Where each input, in the order of EVERY_INPUT, leads from the state that REACHED describes.
-#   asked HUP pass fail not exit0 exit1 resumed back nocross TERM scale due ready3 report3 nofork3 dead0 dead2 desk hung
+#  asked HUP pass set fail not exit0 exit1 resumed back nocross TERM scale due ready3 report3 not3 dead0 dead2 desk hung
 LEADS: dict[ReloadPhase, tuple[ReloadPhase, ...]] = {
-    N: (C, C, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N),
-    C: (C, C, C, C, N, X, N, C, C, C, N, C, C, C, C, C, C, C, C, C),
-    X: (X, X, X, X, X, X, X, B, N, N, N, X, X, X, X, X, X, X, X, X),
-    M: (M, M, M, M, M, M, M, M, M, M, N, M, X, M, M, M, M, M, M, M),
-    B: (B, B, B, B, B, B, B, B, B, B, N, B, X, N, X, X, B, X, B, B),
+    N: (C, C, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N),
+    C: (C, C, C, C, C, N, X, N, C, C, C, N, C, C, C, C, C, C, C, C, C),
+    X: (X, X, X, X, X, X, X, X, B, N, N, N, X, X, X, X, X, X, X, X, X),
+    M: (M, M, M, M, M, M, M, M, M, M, M, N, M, X, M, M, M, M, M, M, M),
+    B: (B, B, B, B, B, B, B, B, B, B, B, N, B, X, N, X, X, B, X, B, B),
 }
 
 
 @pytest.mark.parametrize("phase", ReloadPhase)
 @pytest.mark.parametrize("number", range(len(EVERY_INPUT)))
 def test_every_phase_and_input(phase: ReloadPhase, number: int) -> None:
-    h = house(*REACHED[phase], plan=PLAN)
-    assert h.state.reload.phase is phase
     happened = EVERY_INPUT[number]
+    assert leads(REACHED[phase], phase, happened) is LEADS[phase][number]
+
+
+@pytest.mark.parametrize("happened", EVERY_INPUT)
+def test_settings_to_change_and_every_input(happened: Input) -> None:
+    """As in CHECKING, whose end it may be in one more way."""
+    number = EVERY_INPUT.index(happened)
+    expected = N if happened == TrialExited(0) else LEADS[C][number]
+    assert leads(FOUND, C, happened) is expected
+
+
+def leads(before: tuple[Input, ...], phase: ReloadPhase, happened: Input) -> ReloadPhase:
+    h = house(*before, plan=PLAN)
+    assert h.state.reload.phase is phase
     if isinstance(happened, DeadlineReached):
         h.now_ns += BOOT_NS
         if phase is ReloadPhase.MAKING_ROOM:  # those who were hurried are killed before, and here nobody notices
             h.state = msgspec.structs.replace(h.state, workers=tuple(undue(h.state)))
     h.tell(happened)
-    assert h.state.reload.phase is LEADS[phase][number]
+    return h.state.reload.phase
 
 
 @pytest.mark.parametrize("phase", [phase for phase in ReloadPhase if phase is not ReloadPhase.NONE])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from audiohook.config import Admission
 from audiohook.memory import layout
 from audiohook.units import NS_PER_MS, NS_PER_S
 from audiohook.worker.placement import STALE_NS, Placement, allowance
@@ -32,7 +33,8 @@ class Table:
             self._memory.arena.words[layout.row_word(self._memory.geometry, row, name)] = value
 
     def listens(self, row: int, now_ns: int = NOW_NS, most: int = 0) -> bool:
-        return Placement(self._memory.arena, row, most).may_accept(now_ns)
+        admission = Admission(streams_per_worker=most)
+        return Placement(self._memory.arena, row, lambda: admission).may_accept(now_ns)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from audiohook.supervisor.orders import (
     AnnounceReady,
     AnnounceStopping,
+    Changes,
     Command,
     Cross,
     CrossFailed,
@@ -33,6 +34,7 @@ from audiohook.supervisor.orders import (
     TrialExited,
     TrialFailed,
     TrialPassed,
+    WorkerReady,
 )
 from audiohook.supervisor.phases import ChildPhase
 from audiohook.supervisor.plan import Plan
@@ -56,6 +58,9 @@ class Reloading(World):
         self.told: dict[int, set[str]] = {}
         self.highest = 0
         self.trial = self.trial_killed = False
+        self.before = self.state
+        self.found: Changes = {}
+        """What the trial has said last, before it could be found out that it is no more."""
         self.crossing: Cross | None = None
         self.old_plan = self.plan
         self.begun = self.ended = self.refused = 0
@@ -69,7 +74,10 @@ class Reloading(World):
         return bool(self.count[AnnounceReady]) and not self.count[AnnounceStopping]
 
     def tell(self, happened: Input) -> None:
+        self.before = self.state
         before = self.accepting
+        if isinstance(happened, WorkerReady):
+            before.discard(happened.row)  # it may be told to leave at once: it was scaled away while it booted
         super().tell(happened)
         # Who stops, and who finds a worker hung, may leave nobody that accepts.
         if self.serves and not isinstance(happened, Hung | DeadlineReached | Signal):
@@ -90,7 +98,7 @@ class Reloading(World):
                 self.told[row].add(urge)
             case StartTrial():
                 assert not self.trial
-                self.trial, self.trial_killed = True, False
+                self.trial, self.trial_killed, self.found = True, False, {}
                 self.begun += 1
             case KillTrial():
                 assert self.trial
@@ -110,6 +118,15 @@ class Reloading(World):
 
     def check_reloaded(self, reloaded: Reloaded) -> None:
         current = self.state.plan.generation
+        if reloaded.changes:
+            assert self.found == reloaded.changes
+            assert reloaded.generation == current
+            assert self.state.plan == self.before.plan
+            for row, child in enumerate(self.before.workers):
+                assert child.phase is ChildPhase.ABSENT or child == self.state.workers[row], "nobody is touched"
+            self.check_failed()  # as many workers as before, in that too
+            return
+        assert not self.found
         assert reloaded.generation == current == self.highest
         kept = {
             generation
@@ -175,7 +192,13 @@ class Reloading(World):
                 self.tell(ReloadAsked())
                 assert (self.begun - begun) + (self.refused - refused) == 1, "each is begun or refused"
             case "trial_passed" if self.trial:
-                self.tell(TrialPassed())
+                self.found = {"log.level": ("info", "debug")} if amount % 3 == 0 else {}
+                self.tell(TrialPassed(self.found))
+            case "change":
+                self.tell(ReloadAsked())
+                self.act(("trial_passed", 0, 0))
+                self.act(("trial_ended", 0, 0))
+                self.act(("ready_all", 0, 2))
             case "trial_failed" if self.trial:
                 self.tell(TrialFailed("x"))
             case "trial_ended" if self.trial:
@@ -204,7 +227,7 @@ class Reloading(World):
     def reload(self, amount: int, *then: str) -> None:
         """Reload as far as the new workers, so that sequences come to several generations; then let this happen."""
         self.tell(ReloadAsked())
-        self.act(("trial_passed", 0, amount))
+        self.act(("trial_passed", 0, 1))
         self.act(("trial_ended", 0, 0))
         self.act(("time", 0, 8 * (amount // 8) + 2))  # it crosses
         for what in then:
@@ -225,7 +248,7 @@ class Reloading(World):
 kinds = st.sampled_from(
     [
         *(["reload"] * 5),
-        *(["reload_late", "reload_scaled"] * 2),
+        *(["reload_late", "reload_scaled", "change"] * 2),
         *(["ask", "trial_passed", "trial_ended"] * 2),
         *(["ready"] * 3),
         *(["exit", "crash", "ready_all"] * 2),

@@ -4,6 +4,7 @@ import pytest
 
 from audiohook.supervisor.orders import (
     ForkWorker,
+    Hung,
     Input,
     MarkDead,
     Scale,
@@ -51,6 +52,13 @@ def test_down_retires_whoever_has_the_fewest_calls_and_does_not_replace_it() -> 
     assert h.tell(*exits(3, status=-9)) == [MarkDead(3)], "also one that is killed on its way"
     assert deadline_ns(h.state) == NEVER_NS
     assert h.state.wanted == 2
+
+
+def test_one_that_hangs_leaves_before_one_that_still_boots() -> None:
+    h = house(*SERVED, Scale(3), Hung(0, 100, 10 * NS_PER_S), plan=PLAN)
+    *_, scaled = h.tell(Scale(2, (9, 1, 0)))
+    assert isinstance(scaled, Scaled)
+    assert scaled.leaving == (0,)
 
 
 def test_of_equals_the_youngest_leaves() -> None:

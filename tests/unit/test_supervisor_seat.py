@@ -5,13 +5,13 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohook.net.seat import MAX_UNREAD_BYTES, ReportReader
+from audiohook.net.seat import MAX_UNREAD_BYTES, ChangesOnly, ReportReader, Word
 
-SAID = b"R\nEno libopus \xc3\xa9 here\nwhatever\n\nE\nEcut \xff\nR\nEunfin"
-WORDS = [None, "no libopus é here", "", "cut \N{REPLACEMENT CHARACTER}", None]
+SAID = b'R\nEno libopus \xc3\xa9 here\nwhatever\n\nE\nEcut \xff\nC{"log.level": 1}\nR\nEunfin'
+WORDS = [None, "no libopus é here", "", "cut \N{REPLACEMENT CHARACTER}", ChangesOnly('{"log.level": 1}'), None]
 
 
-def read(pieces: list[bytes]) -> list[str | None]:
+def read(pieces: list[bytes]) -> list[Word]:
     reader = ReportReader()
     return [word for piece in pieces for word in reader.receive_data(piece)]
 
