@@ -49,8 +49,8 @@ bench-all: $(INSTALLED)  ## the same with every server and load, and how many ca
 	@$(PY) -m tests.bench.peers.install || true
 	@$(PY) -m tests.bench.run --all $(if $(JSON),--json $(JSON)) $(ARGS)
 
-bench-parts: $(INSTALLED)  ## one part after the other: instructions, answers, readers, memory, idle connections
-	@for part in instructions answers readers memory idle; do \
+bench-parts: $(INSTALLED)  ## one part after the other: instructions, new connections, answers, readers, memory, idle connections
+	@for part in instructions accept answers readers memory idle; do \
 		echo; echo "== $$part"; $(PY) -m tests.bench.$$part || exit 1; done
 
 lint: $(INSTALLED)  ## ruff: rules and format

@@ -2,6 +2,11 @@
 
 Nothing here raises for what a peer or the network did: a reset reads as end of file, and a send that fails is found by
 the next read.
+
+On Linux an accepted socket has the options of the one that listens. So a worker prepares its listeners once, and of
+each connection only looks whether that was for its own configuration: after a reload that was called off it may not
+be, since all generations accept from the same listeners. Then, and on a listener that nobody has prepared, the options
+are set one by one (tests/loopback/test_socket_options.py).
 """
 
 import socket
@@ -17,6 +22,23 @@ MAX_UNSENT_BYTES = 65_536
 """Pongs, closes and refusals are all that is sent. A peer that lets so many pile up does not read."""
 
 
+def set_options(sock: socket.socket, user_timeout_seconds: float) -> None:
+    """Give a connection its options, or a listening socket those of all that it will accept; seconds as below."""
+    timeout_ms = _timeout_ms(user_timeout_seconds)
+    probe_seconds = max(1, int(user_timeout_seconds / PROBES))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1 if timeout_ms else 0)
+    if timeout_ms:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe_seconds)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe_seconds)
+    # The last one: where it is found, the others are.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+
+def _timeout_ms(seconds: float) -> int:
+    return max(1, int(seconds * 1000)) if seconds else 0
+
+
 class StreamSocket:
     """Owns the socket."""
 
@@ -28,13 +50,9 @@ class StreamSocket:
         (tests/process/test_daemon_vanished.py).
         """
         connected.setblocking(False)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if user_timeout_seconds:
-            probe_seconds = max(1, int(user_timeout_seconds / PROBES))
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe_seconds)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe_seconds)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(user_timeout_seconds * 1000)))
+        timeout_ms = _timeout_ms(user_timeout_seconds)
+        if not timeout_ms or connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) != timeout_ms:
+            set_options(connected, user_timeout_seconds)
         self._socket = connected
         self._unsent = bytearray()
 

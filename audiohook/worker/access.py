@@ -6,8 +6,9 @@ connection's address. Says in log and counters why a peer was refused; the peer 
 
 import logging
 import time
+from functools import lru_cache
 
-from audiohook.auth.addresses import AddressList, caller_address
+from audiohook.auth.addresses import AddressList, caller_address, normal_address
 from audiohook.auth.signature import SignaturePolicy
 from audiohook.auth.verdict import FAILURE_DELAY_NS, Verdict, authenticate, check_shared_secret
 from audiohook.config import Config, KeysFile
@@ -21,6 +22,10 @@ log = logging.getLogger("audiohook.worker")
 
 LOOK_EVERY_NS = NS_PER_S
 """How often the keys file is looked at: one stat, unless it has changed."""
+
+_connected_address = lru_cache(maxsize=1024)(normal_address)
+"""Of addresses that sockets and proxies name: a few, as trunks and balancers are few, and each would be parsed anew for
+every call. Nothing that a request says is kept here."""
 
 
 class Access:
@@ -62,7 +67,11 @@ class Access:
 
         `connected` is the other end of the connection, or what a PROXY header said of it.
         """
-        caller = caller_address(connected, asked.request.get("x-forwarded-for"), self._trusted)
+        forwarded_for = asked.request.get("x-forwarded-for")
+        if forwarded_for is None:
+            caller = _connected_address(connected)
+        else:
+            caller = caller_address(connected, forwarded_for, self._trusted)
         if len(self._allowed) and (caller is None or caller not in self._allowed):
             text = "peer refused: its address is not in server.allow"
             self.strangers.note(FORBIDDEN_ADDRESS.slug, text, caller or connected)

@@ -11,12 +11,13 @@ through a connection.
 
 import logging
 import socket
+from collections.abc import Iterable
 
 from audiohook.config import Config
 from audiohook.errors import OVERLOADED, TLS_FAILED, TLS_TIMEOUT
 from audiohook.memory.row import Row
 from audiohook.net.loop import Loop
-from audiohook.net.stream_socket import StreamSocket
+from audiohook.net.stream_socket import StreamSocket, set_options
 from audiohook.net.tls_pair import TlsPair
 from audiohook.net.tls_socket import TlsSocket
 from audiohook.units import NS_PER_MS, seconds_ns
@@ -48,6 +49,11 @@ class Transport:
         self._turn = -1
         self._steps_left = 0
         self._looked_ns = 0
+
+    def prepare(self, listeners: Iterable[socket.socket]) -> None:
+        """Let what these accept begin with the options that it needs (net/stream_socket.py)."""
+        for listener in listeners:
+            set_options(listener, self._user_timeout_seconds)
 
     @property
     def plain(self) -> bool:
