@@ -7,7 +7,7 @@ lane, the timers and the chores (`every_turn`). What makes it fair:
   selector and waits in the *bulk lane*, which is served round-robin for at most 2 ms a turn. So 100 peers that each
   send 30 s of audio at once delay live calls by 5 ms; with reads of 64 KB it was 1.6 s. Where turns are long, a third
   of the time is the lane's: else whoever gets into it in an overload waits there for ever, pings and all;
-- newcomers, who have no call yet, have a selector of their own. They are served at the turn's end, for 10 ms or a third
+- newcomers, who have no call yet, have a selector of their own. They are served at the turn's end, for 4 ms or a third
   of what the others took, and for 2 ms between two stretches. A call that begins costs as much as twenty packets: where
   a thousand came back in one second, those who had stayed waited for 250 of them at a time, and were taken for an
   overload. And where turns are long nobody waits for the end of one with his `open`;
@@ -31,7 +31,7 @@ from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 EVENTS_A_STRETCH = 64
 STRETCH_NS = 5 * NS_PER_MS
 BULK_NS = 2 * NS_PER_MS
-NEWCOMERS_NS = 10 * NS_PER_MS
+NEWCOMERS_NS = 4 * NS_PER_MS
 NEWCOMERS_BETWEEN_NS = 2 * NS_PER_MS
 LONGEST_WAIT_NS = 60 * NS_PER_S
 """One wait. epoll_wait(2) counts milliseconds in an int, so it refuses a timer that is due in a month."""

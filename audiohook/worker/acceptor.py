@@ -20,7 +20,7 @@ from audiohook.worker.placement import Placement
 
 log = logging.getLogger("audiohook.worker")
 
-ACCEPTS_A_TURN = 16
+ACCEPTS_A_TURN = 32
 SHUT_NS = 10 * NS_PER_MS
 """How often a worker that does not listen asks whether it may: so long a connection may wait for it."""
 

@@ -37,7 +37,7 @@ from audiohook.session.events import (
     Noticed,
     TimeMeasured,
 )
-from audiohook.units import NEVER_NS
+from audiohook.units import NEVER_NS, NS_PER_MS
 from audiohook.worker.access import Access
 from audiohook.worker.intake import Intake
 from audiohook.worker.occurrences import take_down
@@ -46,6 +46,9 @@ from audiohook.worker.shedding import Shedding
 from audiohook.worker.stream_intake import StreamIntake
 
 log = logging.getLogger("audiohook.worker")
+
+LANE_NS = NS_PER_MS
+"""How long one connection is served in the bulk lane before it is the next one's turn."""
 
 
 class Owner(Protocol):
@@ -66,27 +69,9 @@ class Connection:
     """Lives in the loop from accept to `drop`."""
 
     __slots__ = (
-        "_access",
-        "_address",
-        "_armed_ns",
-        "_call",
-        "_continues",
-        "_ended",
-        "_half_closed",
-        "_in_bulk",
-        "_intake",
-        "_loop",
-        "_mask",
-        "_overload",
-        "_owner",
-        "_pending",
-        "_port",
-        "_proxy",
-        "_shedding",
-        "_socket",
-        "_stream",
-        "closed",
-        "newcomer",
+        *("_access", "_address", "_armed_ns", "_call", "_continues", "_ended", "_half_closed", "_in_bulk"),
+        *("_intake", "_loop", "_mask", "_overload", "_owner", "_pending", "_port", "_proxy"),
+        *("_shedding", "_socket", "_stream", "closed", "newcomer"),
     )
 
     def __init__(
@@ -156,6 +141,17 @@ class Connection:
         self._take(data, now_ns)
 
     def on_bulk(self, now_ns: int) -> bool:
+        # By time and not by bytes: 4 KB are 1.7 s of Opus and 0.25 s of PCMU in stereo. With one portion a round those
+        # who send PCMU fell behind the clock, beside others who caught up with half a minute (make faults: stall).
+        end_ns = now_ns + LANE_NS
+        while self._take_portion(now_ns):
+            now_ns = self._loop.clock()
+            if now_ns >= end_ns:
+                return True
+        return False
+
+    def _take_portion(self, now_ns: int) -> bool:
+        """Take 4 KB of a backlog; return whether there is more of it."""
         if self._socket.has_unsent:
             # Out of the selector nobody else flushes, and a peer that reads must not be taken for one that stalls.
             self._socket.flush()

@@ -275,8 +275,8 @@ def newcomers(bench: Bench, count: int, cost_ns: int) -> list[int]:
     return list(range(CROWD, CROWD + count))
 
 
-def test_newcomers_come_after_all_others_and_for_ten_milliseconds_a_turn(bench: Bench) -> None:
-    crowd = newcomers(bench, 20, 4 * NS_PER_MS)
+def test_newcomers_come_after_all_others_and_for_four_milliseconds_a_turn(bench: Bench) -> None:
+    crowd = newcomers(bench, 20, NEWCOMERS_NS * 2 // 5)
     bench.ready(2)
     turns = []
     for _ in range(7):

@@ -10,10 +10,6 @@ ANSWERED_S = 2.0
 KINDS = 1
 """Refused, where the machine is too busy for so many at once."""
 
-MESSAGE_MS = 1000
-"""What comes back is tried here, not how much it says: 1,200 calls, their client and its verifier need more than two
-processors if they say something five times a second."""
-
 RING = "memory.ring_seconds=8"
 """Thirty seconds for each of so many, before and after, would be gigabytes."""
 
@@ -26,7 +22,7 @@ def run(calls: int, seconds: float) -> Outcome:
         log = unusual_lines(daemon)
         # The connects of so many take a while, and all are to be open in the middle of their calls.
         lasts_s = seconds + 2.5 * count / 250
-        options = ("--fault", "mass-reconnect", "--v2-message-ms", str(MESSAGE_MS))
+        options = ("--fault", "mass-reconnect")
         crowd = LiveCalls(daemon, count, dialect="audiohook2", seconds=lasts_s, verify=False, options=options)
         with crowd:
             back = crowd.wait_end(lasts_s * 2 + 60)
