@@ -111,7 +111,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             20,
             10_000,
         ),
-    ] = 100
+    ] = 300
     hang_seconds: Annotated[
         float,
         meta(

@@ -1,16 +1,16 @@
 """The worker's loop: readiness, timers, and fairness between them. Knows no audio and no protocol.
 
-One turn: wait; serve what is ready, in stretches of 64 or 5 ms; between those and at the turn's end newcomers, the bulk
-lane, the timers and the chores (`every_turn`). What makes it fair:
+One turn: wait; serve what is ready, 64 at a time; between those and at the turn's end the bulk lane, the timers and the
+chores (`every_turn`); every 5 ms and at the turn's end newcomers. What makes it fair:
 
 - a socket is read 4 KB at a time. One that fills a read has more to say than a live call ever has: it leaves the
   selector and waits in the *bulk lane*, which is served round-robin for at most 2 ms a turn. So 100 peers that each
   send 30 s of audio at once delay live calls by 5 ms; with reads of 64 KB it was 1.6 s. Where turns are long, a third
   of the time is the lane's: else whoever gets into it in an overload waits there for ever, pings and all;
 - newcomers, who have no call yet, have a selector of their own. They are served at the turn's end, for 4 ms or a third
-  of what the others took, and for 2 ms between two stretches. A call that begins costs as much as twenty packets: where
-  a thousand came back in one second, those who had stayed waited for 250 of them at a time, and were taken for an
-  overload. And where turns are long nobody waits for the end of one with his `open`;
+  of what the others took, and for 2 ms every 5 ms; those first that were not served before. A call that begins costs as
+  much as twenty packets: where a thousand came back in one second, those who had stayed waited for 250 of them at a
+  time, and were taken for an overload. And where turns are long nobody waits for the end of one with his `open`;
 - turns begin at least `pace_ns` apart (but not while the bulk lane waits): what comes within is served in one go.
   A wait, a wake-up and cold caches for each packet cost as much again as all that we do with it: at 200 calls a packet
   takes 26 us one at a time and 17 in batches (docs/performance.md). What comes after a silence is served at once;
@@ -41,8 +41,9 @@ class Source(Protocol):
     """Something with a descriptor that the loop serves."""
 
     closed: bool
-    newcomer: bool
-    """Whether others come first: nobody has a call here yet. Who changes it tells the loop (`settle`)."""
+    newcomer: int
+    """Not 0: others come first, nobody has a call here yet; and of newcomers those with 1 before those with 2. Who sets
+    it to 0 tells the loop (`settle`)."""
 
     def on_ready(self, mask: int, now_ns: int) -> None:
         """Serve readiness; `mask` as in `selectors`."""
@@ -51,10 +52,16 @@ class Source(Protocol):
         """Serve one portion in the bulk lane; return whether there may be more."""
 
 
+def _rank(ready: tuple[selectors.SelectorKey, int]) -> int:
+    newcomer: int = ready[0].data.newcomer
+    return newcomer
+
+
 class _Newcomers:
     """Stands for all newcomers in the selector of the others: one of them is ready. They are served elsewhere."""
 
-    closed = newcomer = False
+    closed = False
+    newcomer = 0
 
     def on_ready(self, mask: int, now_ns: int) -> None:
         return
@@ -156,9 +163,11 @@ class Loop:
             if not source.closed:
                 source.on_ready(mask, now_ns)
             now_ns = self.clock()
-            if number % EVENTS_A_STRETCH == 0 or now_ns - stretch_ns > STRETCH_NS:
-                self._serve_newcomers(NEWCOMERS_BETWEEN_NS)
+            if number % EVENTS_A_STRETCH == 0:
                 self._between(self.clock(), BULK_NS)
+                now_ns = self.clock()
+            if now_ns - stretch_ns > STRETCH_NS:
+                self._serve_newcomers(NEWCOMERS_BETWEEN_NS)
                 now_ns = stretch_ns = self.clock()
         self._serve_newcomers(max(NEWCOMERS_NS, (self.clock() - started_ns) // 3))
         self.turn_ns = self.clock() - started_ns
@@ -169,7 +178,7 @@ class Loop:
             return
         now_ns = self.clock()
         end_ns = now_ns + for_ns
-        for key, mask in self._newcomers.select(0):
+        for key, mask in sorted(self._newcomers.select(0), key=_rank):
             if not key.data.closed:
                 key.data.on_ready(mask, now_ns)
                 now_ns = self.clock()

@@ -140,7 +140,7 @@ def _knocks(listener: socket.socket) -> bool:
 class _Door:
     """A listener as a source of the loop."""
 
-    newcomer = False
+    newcomer = 0
 
     def __init__(self, acceptor: Acceptor, listener: socket.socket) -> None:
         self._acceptor = acceptor

@@ -48,7 +48,7 @@ Answered = Callable[[Command, Reply], None]
 class CommandPort:
     """Lives in the loop from its making to `close`, or to the line's end."""
 
-    newcomer = False
+    newcomer = 0
 
     def __init__(self, fd: int, loop: Loop, handler: Handler, answered: Answered) -> None:
         """`fd` is the seat's `command_fd`, and the port's from now on."""

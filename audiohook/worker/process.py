@@ -340,7 +340,8 @@ class Worker:
 class _Wakeup:
     """A descriptor whose readiness means one thing."""
 
-    closed = newcomer = False
+    closed = False
+    newcomer = 0
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback = callback

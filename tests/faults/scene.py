@@ -22,7 +22,7 @@ STALE_NS = 250_000_000
 def daemon_for(calls: int, *settings: str, workers: int = WORKERS, **options: Any) -> Daemon:
     """Return a daemon, to be entered, that has room for so many calls and some more."""
     sizes = f"server.workers={workers}", f"memory.streams={calls + SPARE_STREAMS}"
-    return Daemon(*sizes, *settings, *PATIENCE, tolerant=False, **options)
+    return Daemon(*sizes, *settings, *PATIENCE, **options)
 
 
 def accepting(daemon: Daemon) -> dict[int, int]:

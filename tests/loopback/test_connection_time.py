@@ -74,7 +74,8 @@ def test_a_backlog_that_waits_in_the_bulk_lane_is_a_sign_of_life(worker: Connect
 class Slow:
     """Another source in the bulk lane, each portion of which takes the lane's whole time."""
 
-    closed = newcomer = False
+    closed = False
+    newcomer = 0
 
     def __init__(self, worker: ConnectionBench) -> None:
         self._worker = worker

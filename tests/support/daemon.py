@@ -28,9 +28,6 @@ LOOK_S = 0.01
 DEFAULTS = ('server.listen=["127.0.0.1:0"]', "server.workers=2", "memory.streams=16")
 """Settings that a test may override, or leave out to have them in a file."""
 
-TOLERANT = ("server.overload_ms=300",)
-"""Tests run beside one another: workers that get too little of a processor are late, and no test of theirs is about it."""
-
 Result = TypeVar("Result")
 
 
@@ -44,14 +41,13 @@ class Daemon:
         environment: dict[str, str] | None = None,
         module: str = "audiohook.cli.audiohookd",
         defaults: tuple[str, ...] = DEFAULTS,
-        tolerant: bool = True,
     ):
         # Not pytest's tmp_path: the name of a Unix socket has 107 bytes at most.
         self.folder = Path(tempfile.mkdtemp(prefix="audiohook-"))
         self.folder.chmod(0o755)
         self.log_path = self.folder / "log"
         self._hub: audiohook.Hub | None = None
-        chosen = [*(TOLERANT if tolerant else ()), *defaults, f"hub.path={self.folder}/hub.sock", *settings]
+        chosen = [*defaults, f"hub.path={self.folder}/hub.sock", *settings]
         command = [sys.executable, "-P", "-m", module, "--config", os.devnull, *arguments]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(

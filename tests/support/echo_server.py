@@ -29,7 +29,7 @@ BACKLOG = 128
 class EchoPeer:
     """One connection, in the loop until `_drop`: in the selector, or in the bulk lane, never in both."""
 
-    newcomer = False
+    newcomer = 0
 
     def __init__(self, socket: StreamSocket, loop: Loop) -> None:
         self._socket = socket
@@ -137,7 +137,8 @@ class EchoPeer:
 class EchoAcceptor:
     """Takes in every connection that comes."""
 
-    closed = newcomer = False
+    closed = False
+    newcomer = 0
 
     def __init__(self, loop: Loop, port: int) -> None:
         self._loop = loop

@@ -39,7 +39,7 @@ DEFAULTS = {
         "drain_seconds": 60,
         "orphan_seconds": 14400,
         "boot_seconds": 20,
-        "overload_ms": 100,
+        "overload_ms": 300,
         "hang_seconds": 10,
         "max_generations": 3,
         "generation_deadline_seconds": 14_400.0,
