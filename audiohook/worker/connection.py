@@ -161,7 +161,7 @@ class Connection:
             # Out of the selector nobody else flushes, and a peer that reads must not be taken for one that stalls.
             self._socket.flush()
         pending, self._pending = self._pending, b""
-        self._shedding.look(self._media_ns, self._loop.idle_ns, now_ns)
+        self._shedding.look(self._media_ns, self._loop.idle_ns, now_ns, alone=not self._loop.bulk_waiting)
         self._take(pending, now_ns)
         if now_ns >= self._call.deadline_ns:
             # Here and not by the timer, which finds a portion pending and leaves the judgement to this place.

@@ -27,15 +27,18 @@ class Shedding:
         """Whether `to_shed` has to be asked at all. The way of every packet."""
         return self._overload.share > 0 or self._late
 
-    def look(self, media_ns: int, idle_ns: int, now_ns: int) -> None:
-        """The lane serves a portion. `idle_ns`: when the worker last had nothing to do."""
-        if not self._since_ns:
+    def look(self, media_ns: int, idle_ns: int, now_ns: int, *, alone: bool = False) -> None:
+        """The lane serves a portion. `idle_ns`: when the worker last had nothing to do. `alone`: no other waits there.
+
+        Who is alone there is late by what he sends (a message in 100,000 fragments, say), and not by the worker.
+        """
+        if not self._since_ns or alone:
             # Counted from its first portion: in a crowd that one comes late, and nothing can have advanced before it.
             self._since_ns, self._since_media_ns = now_ns, media_ns
         waited_ns = now_ns - self._since_ns
         busy = idle_ns <= self._since_ns
         behind = waited_ns > self._overload.lag_ns and media_ns - self._since_media_ns < waited_ns
-        self._late = busy and (self._late or behind)
+        self._late = busy and not alone and (self._late or behind)
 
     def leave_lane(self) -> None:
         self._late = False

@@ -1,16 +1,22 @@
 """Calls that come and go all the time while something goes wrong: how long each waits for its answer, and if it comes.
 
 Each connects, asks for the upgrade, and ends properly as soon as it has been accepted. Beside its wait stands how long
-its own thread was ready to run meanwhile and had no processor: what a busy machine adds, and not the daemon.
+its own thread was ready to run meanwhile and had no processor: what a busy machine adds, and not the daemon. They live
+in a process of their own (`python -m tests.faults.newcomers HOST PORT`): beside 5,000 strangers in one interpreter they
+waited for its lock.
 """
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.faults.outcome import Outcome
+from tests.support.daemon import ROOT
 from tests.support.peer import Address, Peer
 
 THREADS = 3
@@ -34,23 +40,37 @@ class Newcomers:
     """They come from entering the `with` block to its end."""
 
     def __init__(self, address: Address) -> None:
-        self._address = address
-        self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(THREADS)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.newcomers", address[0], str(address[1])],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._hearing = threading.Thread(target=self._hear)
         self.seen: list[Newcomer] = []
 
     def __enter__(self) -> "Newcomers":
-        for thread in self._threads:
-            thread.start()
+        self._hearing.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
+        """Let nobody come any more; whoever has come is among `seen` then."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._hearing.join()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def _hear(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.seen.append(Newcomer(**json.loads(line)))
 
     def judge(self, outcome: Outcome, since_s: float, held: set[int] | None = None) -> None:
         """Find: everybody who came since then was answered within half a second.
@@ -73,7 +93,26 @@ class Newcomers:
     def answers(self) -> Counter[str]:
         return Counter(one.answer for one in self.seen)
 
-    def _run(self) -> None:
+
+class _Coming:
+    """The other side: threads, each of which calls again and again and tells of it on stdout."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._stopped = threading.Event()
+        self._telling = threading.Lock()
+
+    def run(self) -> None:
+        """Come until the end of stdin."""
+        threads = [threading.Thread(target=self._come) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        sys.stdin.read()
+        self._stopped.set()
+        for thread in threads:
+            thread.join()
+
+    def _come(self) -> None:
         while not self._stopped.wait(PAUSE_S):
             began_s, starved_ns = time.monotonic(), _starved_ns()
             peer: Peer | None = None
@@ -83,7 +122,9 @@ class Newcomers:
             except OSError as error:
                 answer = error.strerror or type(error).__name__
             waited_s, starved_s = time.monotonic() - began_s, (_starved_ns() - starved_ns) / 1e9
-            self.seen.append(Newcomer(peer.port if peer else 0, began_s, waited_s, starved_s, answer))
+            came = Newcomer(peer.port if peer else 0, began_s, waited_s, starved_s, answer)
+            with self._telling:
+                print(json.dumps(asdict(came)), flush=True)
             if peer is not None:
                 _leave(peer, accepted=answer == "101")
 
@@ -100,3 +141,7 @@ def _leave(peer: Peer, *, accepted: bool) -> None:
 def _starved_ns() -> int:
     """Return how long this thread has stood in the run queue in its life."""
     return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+
+
+if __name__ == "__main__":
+    _Coming((sys.argv[1], int(sys.argv[2]))).run()

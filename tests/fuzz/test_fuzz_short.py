@@ -3,7 +3,6 @@
 And the harness itself is put to the test: bugs that are planted in the code under test have to be found.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ def test_an_outcome_that_depends_on_the_cut_is_found(monkeypatch: pytest.MonkeyP
 
 def test_slow_octets_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     # What request.py keeps from h11; an input that is slow is a chance in thousands, so the kept ones are asked.
-    monkeypatch.setattr(wire_request, "_FORBIDDEN", re.compile(rb"(?!)"))
+    monkeypatch.setattr(wire_request, "_FORBIDDEN", ())
     monkeypatch.setattr(harness, "SLOW_SECONDS", 0.1)
     result = fuzz(load_target("request"), kept("request"), SEED, lambda so_far, _: so_far < len(kept("request")) + 1)
     assert result.failure is not None

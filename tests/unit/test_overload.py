@@ -142,6 +142,20 @@ def test_who_fell_behind_is_shed_until_the_lane_lets_go_of_it_or_somebody_is_idl
     assert not shedding.active
 
 
+def test_who_is_alone_in_the_lane_is_never_shed_there() -> None:
+    """A message in 100,000 fragments takes longer than the worker may lag, and says nothing until its end."""
+    shedding = Shedding(Overload(LAG_NS))
+    for number in range(1, 9):
+        shedding.look(0, 0, number * LAG_NS, alone=True)
+        assert not shedding.active
+    shedding.look(0, 0, 9 * LAG_NS)
+    assert not shedding.active, "counted from when others came"
+    shedding.look(0, 0, 10 * LAG_NS + 1)
+    assert shedding.active
+    shedding.look(0, 0, 10 * LAG_NS + 2, alone=True)
+    assert not shedding.active
+
+
 def test_an_overload_that_flickers_is_told_of_once() -> None:
     told: list[tuple[str, dict[str, object]]] = []
     overload = Overload(LAG_NS)
