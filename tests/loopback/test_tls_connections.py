@@ -95,13 +95,15 @@ def test_a_turn_takes_no_more_than_its_steps(worker: TlsWorker) -> None:
     for peer, client in peers:
         peer.send(client.step())
         wait_readable(peer.connection._socket)
-    answered = []
-    for _ in range(CROWD // STEPS_A_TURN + 1):
+    answered = [0]
+    while answered[-1] < CROWD:
+        worker.bench.loop.turn()
         for peer, _ in peers:
             peer.read()
         answered.append(sum(bool(peer.received) for peer, _ in peers))
-        worker.bench.loop.turn()
-    assert answered == [0, STEPS_A_TURN, 2 * STEPS_A_TURN, 3 * STEPS_A_TURN]
+        # Fewer, where the time of newcomers in a turn is over before.
+        assert 1 <= answered[-1] - answered[-2] <= STEPS_A_TURN
+    assert len(answered) > CROWD // STEPS_A_TURN
 
 
 def test_a_live_call_waits_for_no_more_than_the_steps_of_a_turn(worker: TlsWorker) -> None:
