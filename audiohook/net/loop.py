@@ -12,8 +12,8 @@ chores (`every_turn`); every 5 ms and at the turn's end newcomers. What makes it
   much as twenty packets: where a thousand came back in one second, those who had stayed waited for 250 of them at a
   time, and were taken for an overload. And where turns are long nobody waits for the end of one with his `open`;
 - turns begin at least `pace_ns` apart (but not while the bulk lane waits): what comes within is served in one go.
-  A wait, a wake-up and cold caches for each packet cost as much again as all that we do with it: at 200 calls a packet
-  takes 26 us one at a time and 17 in batches (docs/performance.md). What comes after a silence is served at once;
+  A wait, a wake-up and cold caches for each packet cost as much again as all that we do with it (docs/performance.md).
+  What comes after a silence is served at once;
 - timers are a heap of hints: a callback is called at or after its time, and one that finds itself early asks again.
 
 Readiness is level-triggered. A source that is closed while its event is still in the batch is skipped.
