@@ -42,7 +42,7 @@ def read_card(arena: Arena, slot: int) -> dict[str, Any]:
 
 
 def read_number(arena: Arena, slot: int, name: str) -> int:
-    """Return one number of a slot's card: a fiftieth of what the whole costs."""
+    """Return one number of a slot's card, without the cost of all the rest."""
     words, at = arena.words, layout.card_word(arena.geometry, slot)
     for _ in range(READ_TRIES):
         version = words[at]
@@ -55,8 +55,8 @@ def read_number(arena: Arena, slot: int, name: str) -> int:
 def slots_naming(arena: Arena, name: str, text: str) -> list[int]:
     """Return the slots whose card may have this text as its `call_id`, or `session_id`: read it to know.
 
-    None is missed. By its first eight bytes, in whichever copy: a thousand cards are searched in 10 us, where to
-    compare whole strings of the current copies takes 65 (tests/unit/test_cards_naming.py).
+    By its first eight bytes, in whichever copy, so that a word is compared and no string is copied. None is missed
+    (tests/unit/test_cards_naming.py).
     """
     head = int.from_bytes(as_written(name, text)[: layout.WORD_BYTES], "little")
     found = np.flatnonzero(arena.heads[name] == head) >> 1  # two copies a slot

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from audiohook.net.loop import BULK_NS, EVENTS_A_STRETCH, NEWCOMERS_NS, STRETCH_NS, Loop
+from audiohook.net.loop import BULK_NS, EVENTS_A_STRETCH, STRETCH_NS, Loop
 from audiohook.units import NEVER_NS, NS_PER_MS, NS_PER_S
 
 START_NS = 50 * NS_PER_S
@@ -45,6 +45,11 @@ class Bench:
             sources.append(Ready(self, number, served, newcomer=newcomer))
             self.loop.register(fd, selectors.EVENT_READ, sources[-1])
         return sources
+
+    def close(self) -> None:
+        self.loop.close()
+        for fd in self.fds:
+            os.close(fd)
 
     def served(self) -> list[int]:
         return [entry for entry in self.log if isinstance(entry, int)]
@@ -94,9 +99,7 @@ class Bulk:
 def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
-    made.loop.close()
-    for fd in made.fds:
-        os.close(fd)
+    made.close()
 
 
 # Timers
@@ -247,74 +250,6 @@ def test_timers_and_bulk_come_between_stretches_too(bench: Bench) -> None:
     assert bench.chores_ns == [START_NS + BULK_NS, served_ns + 2 * BULK_NS]
 
 
-CROWD = 100
-"""The number of the first newcomer; others count from 0."""
-
-
-def newcomers(bench: Bench, count: int, cost_ns: int) -> list[int]:
-    """Make sources that can wait, each of which is served once, for `cost_ns`; return their numbers."""
-    first = len(bench.fds)
-
-    def serve(source: Ready) -> None:
-        bench.now_ns += cost_ns
-        bench.loop.unregister(bench.fds[first + source.number - CROWD])
-
-    for source in bench.ready(count, serve, newcomer=1):
-        source.number += CROWD
-    return list(range(CROWD, CROWD + count))
-
-
-def test_newcomers_come_after_all_others_and_for_four_milliseconds_a_turn(bench: Bench) -> None:
-    crowd = newcomers(bench, 20, NEWCOMERS_NS * 2 // 5)
-    bench.ready(2)
-    turns = []
-    for _ in range(7):
-        began = len(bench.served())
-        bench.loop.turn()
-        turns.append(bench.served()[began:])
-    assert [turn[:2] for turn in turns] == [[0, 1]] * 7
-    assert [len(turn[2:]) for turn in turns] == [3, 3, 3, 3, 3, 3, 2]
-    assert sorted(number for turn in turns for number in turn[2:]) == crowd
-
-
-def test_where_turns_are_long_newcomers_have_a_third_of_what_the_others_took(bench: Bench) -> None:
-    def slow(source: Ready) -> None:
-        bench.now_ns += 45 * NS_PER_MS
-
-    crowd = newcomers(bench, 20, 4 * NS_PER_MS)
-    bench.ready(2, slow)
-    bench.loop.turn()
-    assert bench.served()[:4] == [0, crowd[0], 1, crowd[1]], "two milliseconds, at least one, between two stretches"
-    assert bench.served()[4:] == crowd[2 : 2 + 9]
-
-
-def test_who_was_served_before_comes_behind_who_has_just_arrived(bench: Bench) -> None:
-    sources = bench.ready(3, newcomer=2)
-    sources[1].newcomer = 1
-    bench.loop.turn()
-    assert bench.served() == [1, 0, 2]
-
-
-def test_who_became_a_caller_is_served_with_the_others(bench: Bench) -> None:
-    def slow(source: Ready) -> None:
-        bench.now_ns += NEWCOMERS_NS
-
-    first, second = bench.ready(2, slow, newcomer=1)
-    bench.loop.turn()
-    assert bench.served() == [first.number]
-    second.newcomer = 0
-    bench.loop.settle(bench.fds[1])
-    bench.loop.settle(bench.fds[1])
-    bench.log.clear()
-    bench.loop.turn()
-    assert bench.served()[:2] == [second.number, first.number]
-    for fd in bench.fds:
-        bench.loop.unregister(fd)
-    bench.log.clear()
-    bench.loop.turn()
-    assert bench.served() == []
-
-
 def paced(bench: Bench, pace_ns: int) -> list[float]:
     """Let the loop's turns begin so far apart; return how long it rests, in seconds."""
     rests: list[float] = []
@@ -360,12 +295,6 @@ def test_nothing_rests_while_bulk_waits_or_nothing_was_ready(bench: Bench) -> No
     for _ in range(3):
         bench.loop.turn()
     assert len(rests) == 1
-
-
-def test_a_newcomer_that_is_closed_in_the_batch_is_skipped(bench: Bench) -> None:
-    first, second = bench.ready(2, lambda source: setattr(second, "closed", True), newcomer=1)
-    bench.loop.turn()
-    assert bench.served() == [first.number]
 
 
 def test_a_source_that_is_closed_in_the_batch_is_skipped(bench: Bench) -> None:
