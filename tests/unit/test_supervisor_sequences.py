@@ -59,8 +59,11 @@ class World:
         self.unborn: set[int] = set()
         self.wanted = workers
         self.scalings = 0
+        self.missing = 0
+        """Workers that a failed reload has left without a row, before the last input."""
 
     def tell(self, happened: Input) -> None:
+        self.missing = self.state.reload.missing
         self.state, commands = step(self.state, happened, self.now_ns)
         for number, command in enumerate(commands):
             self.obey(command)
@@ -104,7 +107,8 @@ class World:
                 assert place in self.alive
             case Scaled(before=before, after=after, started=started, leaving=leaving):
                 assert before == self.wanted
-                assert after - before == len(started) - len(leaving)
+                spared = before - after + len(started) - len(leaving)
+                assert 0 <= spared <= self.missing, "who is missing is given up before one that serves"
                 assert set(started) <= self.alive
                 assert not set(started) & set(leaving)
                 self.wanted = after
