@@ -16,6 +16,7 @@ last block of each stream may be shorter. Rejected: joining it to the next one's
 last words before a hold until the hold is over.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -27,7 +28,10 @@ from audiohook.memory.place import Place, Start
 from audiohook.memory.resampled import converted
 from audiohook.memory.view import StreamView
 from audiohook.memory.waiting import MAX_WAIT_NS, Pause, Word
-from audiohook.units import frames_ns
+from audiohook.units import NS_PER_MS
+
+EARLY_NS = 20 * NS_PER_MS
+"""So much before a block can be complete its loop begins to wait for a wake-up."""
 
 AnyView = TypeVar("AnyView", bound=StreamView)
 
@@ -153,6 +157,8 @@ class Following(Generic[AnyView]):
 
     def _patience(self, view: AnyView) -> Pause | None:
         """Return a pause by the clock for what cannot have come yet, None where the words have to be waited on."""
-        # Packets are 20 ms as a rule: up to the last of them there is nothing to be woken for.
-        patience_ns = frames_ns(self._place.missing_frames(), view.sample_rate) - 20_000_000
+        # Up to a packet's length before that there is nothing to be woken for. Not counted from now: between two
+        # messages of 200 ms nobody knows by looking how old the last one is, and whoever began to read there had each
+        # of the next eight up to 160 ms late.
+        patience_ns = self._place.due_ns(view.sample_rate) - EARLY_NS - time.monotonic_ns()
         return Pause((), min(patience_ns, MAX_WAIT_NS)) if patience_ns > 0 else None

@@ -9,6 +9,7 @@ from typing import Literal
 from audiohook.errors import GapFound, Overrun
 from audiohook.memory.block import Block, Cutter
 from audiohook.memory.timeline import Recycled, Span, Timeline
+from audiohook.units import frames_ns
 
 HEADROOM_PARTS = 4
 """Whoever starts at the edge of a full ring starts 1/4 s inside it: the edge moves on while one looks."""
@@ -47,6 +48,7 @@ class Place:
         self._copy = copy
         self._end = timeline.media_base
         self._end_gaps = 0
+        self._arrival_ns = 0
         self._settled = False
         self.position = timeline.media_base
         self._gaps_before = 0
@@ -76,6 +78,7 @@ class Place:
             raise self._gone() from None
         if newest is not None:
             self._end = newest.media_end
+            self._arrival_ns = newest.arrival_ns
             self._end_gaps = newest.gap_frames_before(newest.media_end)
         return newest
 
@@ -83,6 +86,13 @@ class Place:
     def end(self) -> int:
         """The frame behind the last one that was seen to be published."""
         return self._end
+
+    def due_ns(self, rate_hz: int) -> int:
+        """Return when the next block is complete at the earliest, if audio goes on at the pace of the clock.
+
+        Counted from the arrival of what came last, in whatever pieces it comes; 0 before anything has.
+        """
+        return self._arrival_ns + frames_ns(self.missing_frames(), rate_hz) if self._arrival_ns else 0
 
     def missing_frames(self) -> int:
         """Return how many more frames the next block needs, as far as that is known."""

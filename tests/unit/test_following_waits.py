@@ -19,11 +19,12 @@ from audiohook.errors import WriterGone
 from audiohook.memory import layout
 from audiohook.memory.block import Block
 from audiohook.memory.cards import update_card
-from audiohook.memory.following import Following
+from audiohook.memory.following import EARLY_NS, Following
 from audiohook.memory.options import BlockOptions
 from audiohook.memory.stream import Stream
 from audiohook.memory.view import WRITER_GONE_NS
 from audiohook.memory.waiting import Pause
+from audiohook.units import NS_PER_MS
 from tests.support.memory import Bench, KnownWriter, NeverWatched, bench
 from tests.support.returning import ROOMY, Return, Steps, come_back, give_away, leave, spans, two
 
@@ -61,6 +62,25 @@ def test_a_parked_stream_is_waited_for_on_its_own_word_or_the_supervisors_bell(
     second = come_back(house, known)
     commit = arena.word_address(layout.cursor_word(sizes, second.slot, "commit"))
     assert waits() == [commit, arena.word_address(layout.row_word(sizes, 0, "bell"))]
+
+
+def test_what_cannot_have_come_yet_is_waited_for_by_the_clock_from_the_last_arrival_on(
+    house: Bench, known: KnownWriter
+) -> None:
+    """Between two messages of 200 ms a loop sleeps until just before the next one, wherever it begins to read."""
+    began_ns = time.monotonic_ns()
+    message = known.rate_hz // 5
+    known.now_ns = began_ns - 150 * NS_PER_MS
+    known.audio(message)
+    pause = next(Following(house.stream(known.slot), BlockOptions(frames=message), "raise").steps())
+    assert isinstance(pause, Pause)
+    assert not pause.bells
+    assert 0 < pause.timeout_ns <= 200 * NS_PER_MS - EARLY_NS - 150 * NS_PER_MS
+    known.now_ns = began_ns - 190 * NS_PER_MS
+    known.audio(message)
+    late = next(Following(house.stream(known.slot), BlockOptions(frames=message), "raise").steps())
+    assert isinstance(late, Pause)
+    assert late.bells, "it may come at any time now"
 
 
 # ------------------------------------------------------------------------------------------------ who keeps it
