@@ -133,6 +133,16 @@ class Call:
         payload = self._socket.single_audio(data)
         return payload if payload is not None and self._session.hears(payload, now_ns) else None
 
+    def receive_packets(self, data: bytes, now_ns: int) -> tuple[list[bytes], bytes]:
+        """Take the messages of audio that `data` begins with, so far as nothing else comes of them, as above.
+
+        Return them, and the bytes behind them, which are for `receive_data`: all of `data`, if there are none.
+        """
+        session = self._session
+        if session is None or self._socket is None:
+            return [], data
+        return self._socket.leading_audio(data, lambda message: session.hears(message, now_ns))
+
     def receive_eof(self, now_ns: int) -> None:
         """Take the end of what the peer sends."""
         if self._session is not None:

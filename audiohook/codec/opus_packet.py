@@ -64,6 +64,9 @@ def parse(packet: bytes) -> OpusPacket | None:
 
 def packet_frames(packet: bytes, rate_hz: int) -> int | None:
     """Return how many frames `packet` decodes to at `rate_hz`, or None if it is not a valid Opus packet."""
+    if packet and not packet[0] & 3 and len(packet) <= 1 + MAX_FRAME_BYTES:
+        # One Opus frame, as nearly all are: what `parse` finds at five times the cost, where a worker is late.
+        return FRAME_US[packet[0] >> 3] * rate_hz // 1_000_000
     shape = parse(packet)
     return None if shape is None else shape.frames(rate_hz)
 

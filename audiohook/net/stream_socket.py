@@ -13,7 +13,7 @@ import socket
 import struct
 
 READ_BYTES = 4096
-"""One read. A live call sends some 60 bytes at a time; whoever fills this goes to the bulk lane (`loop.py`)."""
+"""One read, unless its owner knows better (`portion_bytes`): whoever fills it goes to the bulk lane (`loop.py`)."""
 
 PROBES = 3
 """Keep-alive probes in the time that a peer's TCP has to answer: two may be lost."""
@@ -55,14 +55,16 @@ class StreamSocket:
             set_options(connected, user_timeout_seconds)
         self._socket = connected
         self._unsent = bytearray()
+        self.portion_bytes = READ_BYTES
+        """What one read takes at most: more than live audio has to say even where turns are long."""
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def read(self, most_bytes: int = READ_BYTES) -> bytes | None:
-        """Return up to `most_bytes`, b"" at the end of file (a reset is one), None if nothing is there."""
+    def read(self, most_bytes: int = 0) -> bytes | None:
+        """Return up to `most_bytes` (0: a portion), b"" at the end of file (or a reset), None if nothing is there."""
         try:
-            return self._socket.recv(most_bytes)
+            return self._socket.recv(most_bytes or self.portion_bytes)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:

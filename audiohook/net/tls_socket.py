@@ -12,9 +12,9 @@ said, close_notify too: what comes is dropped, undecrypted.
 
 The trap. OpenSSL reads whole records of up to 16 KB, and what it holds the selector cannot see: with `ssl.SSLSocket`
 and reads of 4 KB a peer's last 11,904 bytes lay there with epoll silent. So `read` has one rule
-(tests/loopback/test_tls_socket.py): *if it returns less than READ_BYTES, nothing is left here that could be returned
-without the socket becoming readable*. Whoever gets READ_BYTES asks again without waiting, as everybody does who has a
-bulk lane. An end that was found behind data makes the socket readable itself, by shutting its receiving side.
+(tests/loopback/test_tls_socket.py): *if it returns less than `portion_bytes`, nothing is left here that could be
+returned without the socket becoming readable*. Whoever gets so much asks again without waiting, as everybody does who
+has a bulk lane. An end that was found behind data makes the socket readable itself, by shutting its receiving side.
 
 Handshakes are dear (0.7 ms) beside packets (15 µs). So the gate is asked before each step, and if it says no the bytes
 stay in the kernel, where level-triggered readiness finds them in the next turn.
@@ -89,8 +89,8 @@ class TlsSocket(StreamSocket):
 
     # ---------------------------------------------------------------------------------------- reading
 
-    def read(self, most_bytes: int = READ_BYTES) -> bytes | None:
-        """Return up to READ_BYTES of plaintext, b"" at the end, None if nothing is there. `most_bytes` is ignored."""
+    def read(self, most_bytes: int = 0) -> bytes | None:
+        """Return up to `portion_bytes` of plaintext, b"" at the end, None if nothing is there; never more."""
         if self._over:
             return b""
         if self._leaving:
@@ -143,11 +143,11 @@ class TlsSocket(StreamSocket):
         return self._open
 
     def _read_plain(self) -> bytes | None:
-        tls, incoming = self._tls, self._incoming
+        tls, incoming, portion_bytes = self._tls, self._incoming, self.portion_bytes
         assert tls is not None
-        plain = self._decrypt(tls, READ_BYTES) if incoming.pending or tls.pending() else b""
+        plain = self._decrypt(tls, portion_bytes) if incoming.pending or tls.pending() else b""
         for _ in range(READS_A_RECORD):
-            if len(plain) == READ_BYTES or self._over:
+            if len(plain) == portion_bytes or self._over:
                 break
             data = super().read()
             if data is None:
@@ -157,8 +157,8 @@ class TlsSocket(StreamSocket):
                     break  # the end of file stays to be found
                 return b""
             incoming.write(data)
-            plain += self._decrypt(tls, READ_BYTES - len(plain))
-            if len(data) < READ_BYTES:
+            plain += self._decrypt(tls, portion_bytes - len(plain))
+            if len(data) < portion_bytes:
                 break
         if self._outgoing.pending:
             self._put_out()

@@ -147,17 +147,17 @@ class PeerError(msgspec.Struct, frozen=True):
     code: int
 
 
+StreamEvent = AudioHeld | TimeMeasured | GapArrived | Noticed
+"""What a stream has to hear of, audio aside."""
+
 Event = (
     AccessAsked
     | AdmissionAsked
     | AudioArrived
-    | AudioHeld
-    | TimeMeasured
-    | Noticed
+    | StreamEvent
     | Ended
     | Answered
     | Counted
-    | GapArrived
     | Continues
     | Probed
     | NotOpened

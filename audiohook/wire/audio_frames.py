@@ -1,9 +1,10 @@
 """The way of nearly every frame: a whole, masked, unfragmented binary message, taken without wsproto.
 
 Pure. wsproto needs about as long for such a frame as libopus for what is in it; this needs a tenth. It is allowed one
-thing only: at a frame's boundary, with nothing held back and no fragmented message open, to recognise frames of this
-one shape that have arrived whole. Everything else, and every doubt, is left where it is for `frames.py` to give to
-wsproto (tests/unit/test_wire_frames_haste.py holds the two to one another, for any bytes in any cut).
+thing only: at a frame's boundary, with nothing in wsproto and no fragmented message open, to recognise frames of this
+one shape that have arrived whole, or in two pieces. Everything else, and every doubt, is left where it is for
+`frames.py` to give to wsproto (tests/unit/test_wire_frames_haste.py holds the two to one another, for any bytes in any
+cut).
 """
 
 import numpy as np
@@ -13,6 +14,9 @@ FINAL_BINARY = 0x82
 
 MASKED = 0x80
 TWO_BYTE_LENGTH = 126
+
+_WHOLE_HEADER_BYTES = 8
+"""With 16 bits of length and the key."""
 
 NUMPY_FROM_BYTES = 320
 """From this length on NumPy's XOR is quicker than that of two long integers: 3,200 bytes take 1.2 instead of 6.2 µs."""
@@ -38,6 +42,29 @@ def take_audio(data: bytes, at: int, max_message_bytes: int, messages: list[byte
         messages.append(_unmasked(data, first, length))
         at = behind
     return at
+
+
+def audio_frame_bytes(payload_bytes: int) -> int:
+    """Return how long a frame of this shape is, with so much in it."""
+    return payload_bytes + (6 if payload_bytes < TWO_BYTE_LENGTH else 8)
+
+
+def is_cut_audio(data: bytes, at: int, max_message_bytes: int) -> bool:
+    """Return whether what begins at `at` is a frame of this shape that lacks its end, so far as can be told yet.
+
+    Its header has arrived whole, and there is nothing in it that wsproto would refuse.
+    """
+    have = len(data) - at
+    if have < _WHOLE_HEADER_BYTES or data[at] != FINAL_BINARY:
+        return False
+    length = data[at + 1] - MASKED
+    if length == TWO_BYTE_LENGTH:
+        length = data[at + 2] << 8 | data[at + 3]
+        if length < TWO_BYTE_LENGTH:
+            return False
+    elif not 0 <= length < TWO_BYTE_LENGTH:
+        return False
+    return have < audio_frame_bytes(length) and length <= max_message_bytes
 
 
 def single_audio(data: bytes, max_message_bytes: int) -> bytes | None:

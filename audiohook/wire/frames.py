@@ -20,6 +20,8 @@ follows a `Failed` or a `CloseReceived`; at most `max_message_bytes` of an unfin
 header and control frame (139 bytes).
 """
 
+from collections.abc import Callable
+
 import msgspec
 from wsproto import events
 from wsproto.connection import CLIENT, SERVER, Connection, ConnectionState
@@ -27,7 +29,7 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from audiohook.errors import INVALID_PAYLOAD, MESSAGE_TOO_LARGE, PROTOCOL_ERROR, Closure
-from audiohook.wire.audio_frames import single_audio, take_audio
+from audiohook.wire.audio_frames import audio_frame_bytes, is_cut_audio, single_audio, take_audio
 from audiohook.wire.frame_bounds import FrameBounds
 
 
@@ -119,6 +121,8 @@ class WebSocket:
         self._max_message_bytes = max_message_bytes
         self._bounds = FrameBounds()
         self._haste = not client  # until either side closes: then every frame is wsproto's to judge
+        self._cut = b""
+        """The first piece of an audio frame, whose rest makes it whole or goes to wsproto with it."""
         # One bytearray and not a list of parts: a million fragments of one byte would cost 40 bytes each in a list.
         self._fragments = bytearray()
         self._close_received = False
@@ -139,10 +143,37 @@ class WebSocket:
 
         None: nothing was taken, `data` is for `receive_data`.
         """
+        return None if self._cut or not self._hastes() else single_audio(data, self._max_message_bytes)
+
+    def leading_audio(self, data: bytes, hears: Callable[[bytes], bool]) -> tuple[list[bytes], bytes]:
+        """Take the whole binary messages that what has arrived begins with, up to one that `hears` is False of.
+
+        Return their payloads, and the bytes behind them, which are for `receive_data`: all of `data`, if none is.
+        """
+        messages: list[bytes] = []
+        if not self._hastes():
+            return messages, data
+        joined = self._cut + data
+        behind = take_audio(joined, 0, self._max_message_bytes, messages)
+        if not messages:
+            return messages, data
+        self._cut = b""
+        for number, message in enumerate(messages):
+            if not hears(message):
+                unheard_bytes = sum(audio_frame_bytes(len(other)) for other in messages[number:])
+                return messages[:number], joined[behind - unheard_bytes :]
+        return messages, joined[behind:]
+
+    def _hastes(self) -> bool:
+        """Whether wsproto may be passed by: it has nothing that is not whole, and has not to see what comes."""
         bounds = self._bounds
-        if not self._haste or bounds.message_open or not bounds.at_boundary or self._failed or self._close_received:
-            return None
-        return single_audio(data, self._max_message_bytes)
+        return (
+            self._haste
+            and bounds.at_boundary
+            and not bounds.message_open
+            and not self._failed
+            and not self._close_received
+        )
 
     def receive_data(self, data: bytes) -> list[Message]:
         """Return the messages that `data` completes, in the order of what the peer sent.
@@ -150,13 +181,21 @@ class WebSocket:
         `Failed` and `CloseReceived` are the last message ever; what comes behind them is dropped.
         """
         messages: list[Message] = []
-        bounds, at, end = self._bounds, 0, len(data)
+        cut_bytes, max_message_bytes = len(self._cut), self._max_message_bytes
+        if cut_bytes:
+            data, self._cut = self._cut + data, b""
+        at, end = 0, len(data)
         while at < end and not self._failed and not self._close_received:
-            if self._haste and not bounds.message_open and bounds.at_boundary:
-                at = take_audio(data, at, self._max_message_bytes, messages)  # type: ignore[arg-type]
+            if self._hastes():
+                at = take_audio(data, at, max_message_bytes, messages)  # type: ignore[arg-type]
                 if at == end:
                     break
-            behind = bounds.frame_end(data, at)
+                # Once, and not until it is whole: a frame that comes byte by byte would be copied as often as it is
+                # long. wsproto needs 40 µs for a frame in two pieces, and of a backlog of PCMU each read cuts one.
+                if (at or not cut_bytes) and is_cut_audio(data, at, max_message_bytes):
+                    self._cut = data[at:]
+                    break
+            behind = self._bounds.frame_end(data, at)
             self._receive_frame(data[at:behind], messages)
             at = behind
         return messages

@@ -7,7 +7,7 @@ Invariants, held by tests/unit/test_wire_request.py and test_wire_upgrade.py:
 
 - nothing that a peer sends raises; what is wrong becomes a `Refusal`;
 - the outcome does not depend on how TCP cut the bytes: h11 is only ever given a whole head, and the limits are checked
-  before it sees one;
+  before it sees one, or before a usual head goes without it (`usual_head.py`);
 - the work is linear in the head's length, and the head is at most `max_request_bytes`;
 - one answer a reader: after it the reader is latched and holds nothing but the bytes that came behind the head.
 
@@ -32,6 +32,7 @@ from audiohook.errors import (
     VERSION_UNSUPPORTED,
     Refusal,
 )
+from audiohook.wire import usual_head
 
 RETRY_AFTER_SECONDS = 5
 """What a 503 asks for: long enough not to be a second wave, short enough for a caller who is already speaking."""
@@ -153,6 +154,10 @@ def _parsed(head: bytes, max_headers: int) -> Request | Refusal:
     """Parse a whole head: everything from its first byte to the blank line."""
     if head.count(b"\n") - 2 > max_headers:
         return REQUEST_TOO_LARGE.naming("too many headers")
+    usual = usual_head.read(head)
+    if usual is not None:
+        target, headers = usual
+        return Request("GET", target, headers)
     if head.count(b"\r") != head.count(b"\r\n") or any(octet in head for octet in _FORBIDDEN):
         return REQUEST_MALFORMED
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))

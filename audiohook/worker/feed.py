@@ -17,6 +17,7 @@ from audiohook.codec.recut import RecutWatch
 from audiohook.memory import layout
 from audiohook.memory.row import Row
 from audiohook.memory.writer import StreamWriter
+from audiohook.net.stream_socket import READ_BYTES
 from audiohook.session.events import Media
 from audiohook.units import frames_ns
 
@@ -36,14 +37,27 @@ class Feed(Protocol):
     def take(self, message: bytes, now_ns: int) -> None:
         """Decode and publish one message, which is not empty."""
 
-    def skip(self, message: bytes, cause: int, now_ns: int) -> None:
-        """Let the time of a message, which is not empty, pass without decoding it: a gap of `cause`. It is counted."""
+    def skip(self, messages: list[bytes], cause: int, now_ns: int) -> None:
+        """Let the time of messages, none empty, pass without decoding them: a gap of `cause`. They are counted."""
 
     def finish(self, now_ns: int) -> None:
         """Publish what is left at the end of the stream, if anything is."""
 
 
 Decoder = OpusDecoder | PcmuDecoder | L16Decoder
+
+_SAMPLE_BYTES = {"pcmu": 1, "l16": 2}
+
+
+def portion_bytes(media: Media) -> int:
+    """Return what one read of such a stream takes at most: whoever fills it has a backlog (net/loop.py).
+
+    A second of PCM, which costs less than the 4 KB that are 1.7 s of Opus. Were it 4 KB here too, they would be a
+    quarter of a second of PCMU in stereo: in turns that are as long, live calls would all be in the bulk lane, where
+    they wait for one another (make faults: overload), and nearly each of their messages would be cut in two.
+    """
+    second_bytes = media.rate_hz * len(media.channel_names) * _SAMPLE_BYTES.get(media.codec, 0)
+    return max(READ_BYTES, second_bytes)
 
 
 def decoder_for(media: Media, byte_order: ByteOrder) -> Decoder:
@@ -100,14 +114,23 @@ class OpusFeed:
         if self._framing.remainder():
             self._conceal(now_ns, len(self._framing.remainder()))
 
-    def skip(self, message: bytes, cause: int, now_ns: int) -> None:
-        if self._recut_watch is not None:
-            self._recut_watch.pass_over(len(message))
-        for packet in self._framing.cut(message):
-            self._packet_frames = packet_frames(packet, self._rate_hz) or self._packet_frames
-            self._row.count("packets")
-            self._row.count("wire_bytes", len(packet))
-            self._writer.gap(self._packet_frames, cause, now_ns, packets=1, wire_bytes=len(packet))
+    def skip(self, messages: list[bytes], cause: int, now_ns: int) -> None:
+        frames = packets = wire_bytes = 0
+        for message in messages:
+            if self._recut_watch is not None:
+                self._recut_watch.pass_over(len(message))
+            for packet in self._framing.cut(message):
+                self._packet_frames = packet_frames(packet, self._rate_hz) or self._packet_frames
+                frames += self._packet_frames
+                wire_bytes += len(packet)
+                packets += 1
+        if packets:
+            self._pass(frames, cause, now_ns, packets, wire_bytes)
+
+    def _pass(self, frames: int, cause: int, now_ns: int, packets: int, wire_bytes: int) -> None:
+        self._row.count("packets", packets)
+        self._row.count("wire_bytes", wire_bytes)
+        self._writer.gap(frames, cause, now_ns, packets, wire_bytes)
 
     def measure(self, elapsed_ns: int, cause: int, now_ns: int) -> None:
         """Let the time pass between the arrivals of two packets between which none was sent, in whole packets.
@@ -150,10 +173,8 @@ class OpusFeed:
         """Decode for the decoder's sake (its state is its history), where nobody can hear it."""
         frames = self._decoder.decode_into(packet, ctypes.addressof(self._scratch))
         ctypes.memset(self._scratch, 0, len(self._scratch))
-        self._row.count("packets")
-        self._row.count("wire_bytes", len(packet))
         self._packet_frames = frames if frames > 0 else self._packet_frames
-        self._writer.gap(self._packet_frames, layout.MASK, now_ns, packets=1, wire_bytes=len(packet))
+        self._pass(self._packet_frames, layout.MASK, now_ns, 1, len(packet))
 
     def _conceal(self, now_ns: int, wire_bytes: int) -> None:
         """Fill in for a packet that could not be decoded, for as long as the last good one was."""
@@ -193,12 +214,14 @@ class PcmFeed:
             written = decoder.decode_into(piece, writer.reserve(decoder.frames_in(piece)))
             writer.publish(written, layout.DECODED, now_ns, len(piece), packets=int(at == 0))
 
-    def skip(self, message: bytes, cause: int, now_ns: int) -> None:
-        frames = self._decoder.frames_in(message)
-        if frames:
-            self._row.count("packets")
-            self._row.count("wire_bytes", len(message))
-            self._writer.gap(frames, cause, now_ns, packets=1, wire_bytes=len(message))
+    def skip(self, messages: list[bytes], cause: int, now_ns: int) -> None:
+        audible = [message for message in messages if self._decoder.frames_in(message)]
+        if audible:
+            frames = sum(map(self._decoder.frames_in, audible))
+            wire_bytes = sum(map(len, audible))
+            self._row.count("packets", len(audible))
+            self._row.count("wire_bytes", wire_bytes)
+            self._writer.gap(frames, cause, now_ns, len(audible), wire_bytes)
 
     def finish(self, now_ns: int) -> None:
         """Nothing is ever held back."""

@@ -15,10 +15,10 @@ from audiohook.memory.syscalls import futex_wake
 from audiohook.memory.timeline import Timeline
 from audiohook.memory.verdict import ending
 from audiohook.memory.writer import StreamWriter
-from audiohook.session.events import AdmissionAsked, Ended, GapArrived
+from audiohook.session.events import AdmissionAsked, AudioHeld, Ended, GapArrived, StreamEvent, TimeMeasured
 from audiohook.units import NS_PER_S, frames_ns
 from audiohook.worker.ancestry import Ancestor
-from audiohook.worker.feed import Decoder, OpusFeed, feed_for
+from audiohook.worker.feed import Decoder, OpusFeed, feed_for, portion_bytes
 from audiohook.worker.recut_notice import tell_recut
 from audiohook.worker.share import Share
 
@@ -59,6 +59,7 @@ class StreamIntake:
         self._returned_to = ancestor if ancestor is not None and ancestor.last_packet_ns else None
         self._call_id = identity.call_id
         self._rate_hz = media.rate_hz
+        self.portion_bytes = portion_bytes(media)
         self._writer = StreamWriter(share.arena, slot, media.rate_hz, len(media.channel_names), first_frame)
         recut_told = partial(tell_recut, share, stream_id, self._call_id)
         self._feed = feed_for(decoder, media, self._writer, share.row, recut_told)
@@ -101,18 +102,26 @@ class StreamIntake:
         self._feed.take(message, now_ns)
         self._share.published(self.slot, self._commit_address)
 
-    def hold_back(self, message: bytes, now_ns: int) -> None:
-        """Let the time of a message pass that came while the call was on hold."""
-        self._skip(message, layout.HOLD, now_ns)
+    def take(self, event: StreamEvent, now_ns: int) -> None:
+        """Take what its session says of it."""
+        if isinstance(event, GapArrived):
+            self._pass_gap(event, now_ns)
+        elif isinstance(event, AudioHeld):
+            self._skip([event.payload], layout.HOLD, now_ns)  # nobody may hear it
+        elif isinstance(event, TimeMeasured):
+            self._pass_measured(event.elapsed_ns, now_ns)
+        else:
+            self._notice(event.kind)
 
-    def shed(self, message: bytes, now_ns: int) -> None:
-        """Let the time of a message pass that is not decoded because this worker is late (worker/overload.py)."""
-        self._row.count("shed_messages")
-        self._skip(message, layout.DROP, now_ns)
+    def shed(self, messages: list[bytes], now_ns: int) -> None:
+        """Let the time of messages pass that are not decoded because this worker is late (worker/overload.py)."""
+        self._row.count("shed_messages", len(messages))
+        self._skip(messages, layout.DROP, now_ns)
 
-    def _skip(self, message: bytes, cause: int, now_ns: int) -> None:
-        if self._arrives(message, now_ns):
-            self._feed.skip(message, cause, now_ns)
+    def _skip(self, messages: list[bytes], cause: int, now_ns: int) -> None:
+        audible = [message for message in messages if self._arrives(message, now_ns)]
+        if audible:
+            self._feed.skip(audible, cause, now_ns)
             self._share.published(self.slot, self._commit_address)
 
     def _arrives(self, message: bytes, now_ns: int) -> bool:
@@ -131,7 +140,7 @@ class StreamIntake:
         """How much media time has passed in this stream."""
         return frames_ns(self._writer.media_frames, self._rate_hz)
 
-    def pass_measured(self, elapsed_ns: int, now_ns: int) -> None:
+    def _pass_measured(self, elapsed_ns: int, now_ns: int) -> None:
         """Let the time of a hold pass in which nothing was sent. The next packet follows at once."""
         if isinstance(self._feed, OpusFeed):
             self._feed.measure(elapsed_ns, layout.HOLD, now_ns)
@@ -142,7 +151,7 @@ class StreamIntake:
         if isinstance(self._feed, OpusFeed):
             self._feed.measure(now_ns - earlier.last_packet_ns, earlier.cause, now_ns)
 
-    def pass_gap(self, gap: GapArrived, now_ns: int) -> None:
+    def _pass_gap(self, gap: GapArrived, now_ns: int) -> None:
         """Let media time pass without audio."""
         self._writer.gap(gap.frames, layout.CAUSES.index(gap.cause), now_ns)
         self._share.published(self.slot, self._commit_address)
@@ -174,7 +183,7 @@ class StreamIntake:
             self._writer.wipe(timeline.ring_byte(first, timeline.span_at(first, newest)))
         return first, newest.media_end
 
-    def notice(self, kind: str) -> None:
+    def _notice(self, kind: str) -> None:
         """Take note of something that changed no sample; readers are told what concerns them."""
         self._row.count(kind)
         if kind not in TOLD:

@@ -49,7 +49,7 @@ def test_a_gap_counts_as_long_as_it_lasted(
         worker.until(lambda: worker.memory.stream(0).totals.length == length)
 
     say(PACKETS[:10], 10 * PACKET_FRAMES)
-    stream.pass_gap(GapArrived(GAP_FRAMES, "paused"), worker.loop.clock())
+    stream.take(GapArrived(GAP_FRAMES, "paused"), worker.loop.clock())
     say(PACKETS[10:], 20 * PACKET_FRAMES + GAP_FRAMES)
     before = worker.memory.stream(0).totals
     assert stream.mask_back(round(seconds * NS_PER_S)) == (first_frame, 20 * PACKET_FRAMES + GAP_FRAMES)

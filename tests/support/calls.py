@@ -95,8 +95,8 @@ class Adapter:
     """Drives one Call. `admission` is what it says to `AdmissionAsked`: None admits, a refusal refuses.
 
     `outcome` is "" while the connection stands, then "closed" or "reset"; after that nothing is given to the Call.
-    `events_first` swaps the two steps that may change places; `hasty` tries `receive_packet` first, as a connection
-    does.
+    `events_first` swaps the two steps that may change places; `hasty` tries `receive_packet` and
+    `receive_packets` first, as a connection does.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Adapter:
         self._events_first = events_first
         self._hasty = hasty
         self.hastened = 0
-        """How many reads `receive_packet` took."""
+        """How many packets those took."""
         self._armed_ns = NEVER_NS
         self._after()
 
@@ -125,20 +125,20 @@ class Adapter:
 
     def receive(self, *pieces: bytes) -> "Adapter":
         for piece in pieces:
-            if piece and not self.outcome and not (self._hasty and self._hastens(piece)):
-                self.call.receive_data(piece, self.now_ns)
+            if not self.outcome and (left := self._hasten(piece) if self._hasty else piece):
+                self.call.receive_data(left, self.now_ns)
                 self._after()
         return self
 
-    def _hastens(self, piece: bytes) -> bool:
-        """Try the short way; what its docstring says that does not happen must not."""
+    def _hasten(self, piece: bytes) -> bytes:
+        """Try the short ways and return what they leave; what their docstrings say that does not happen must not."""
         before = self.call.deadline_ns
         packet = self.call.receive_packet(piece, self.now_ns)
+        packets, left = ([packet], b"") if packet is not None else self.call.receive_packets(piece, self.now_ns)
         assert (self.call.deadline_ns, self.call.data_to_send(), self.call.events()) == (before, b"", [])
-        if packet is not None:
-            self.events.append(AudioArrived(packet))
-            self.hastened += 1
-        return packet is not None
+        self.events += map(AudioArrived, packets)
+        self.hastened += len(packets)
+        return left
 
     def eof(self) -> "Adapter":
         if not self.outcome:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiohook.session.events import AudioArrived
 from audiohook.units import NS_PER_MS, NS_PER_S
 from tests.support.calls import CONTINUATION, MAX_MESSAGE_BYTES, PING, TEXT, Adapter, call_terms, frame, upgrade
 from tests.unit.test_call_audiohook2 import HEADERS, OPEN, text
@@ -56,6 +57,32 @@ def test_the_short_way_changes_nothing(dialect: str, steps: list[tuple[bytes | s
         assert short.seen() == long.seen()
         assert short.call.deadline_ns == long.call.deadline_ns
     assert long.hastened == 0
+
+
+@pytest.mark.parametrize("dialect", BEGINNINGS)
+@settings(max_examples=300, deadline=None)
+@given(steps=st.lists(AUDIO | AUDIO | OTHERS.filter(lambda step: isinstance(step, bytes)), max_size=10), data=st.data())
+def test_the_short_ways_change_nothing_in_any_cut(dialect: str, steps: list[bytes], data: st.DataObject) -> None:
+    short, long = Adapter(hasty=True), Adapter()
+    for adapter in (short, long):
+        adapter.receive(*BEGINNINGS[dialect])
+    whole = b"".join(steps)
+    while whole:
+        size = data.draw(st.integers(1, 30) | st.integers(1, len(whole)))
+        for adapter in (short, long):
+            adapter.receive(whole[:size]).advance(NS_PER_MS)
+        whole = whole[size:]
+        assert short.seen() == long.seen()
+
+
+@pytest.mark.parametrize("dialect", BEGINNINGS)
+def test_audio_of_a_backlog_goes_the_short_way_also_where_reads_cut_it(dialect: str) -> None:
+    adapter = Adapter(call_terms(), hasty=True).receive(*BEGINNINGS[dialect], frame(bytes(160)))
+    backlog = frame(bytes(1600)) * 10
+    for at in range(0, len(backlog), 4096):
+        adapter.receive(backlog[at : at + 4096])
+    assert adapter.hastened >= 10
+    assert sum(type(event) is AudioArrived for event in adapter.events) == 11
 
 
 @pytest.mark.parametrize("dialect", BEGINNINGS)

@@ -220,7 +220,7 @@ def test_what_may_not_be_heard_is_not_kept_and_still_counted(house: Bench) -> No
             fed.feed.masked = False
         else:
             for message in messages[30:58]:
-                fed.feed.skip(message, layout.HOLD, 31)
+                fed.feed.skip([message], layout.HOLD, 31)
         fed.take(messages[58:])
         assert fed.recut_told == [60]
         fed.end()
