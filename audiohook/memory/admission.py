@@ -39,6 +39,9 @@ class Caps:
     organization: int = 0
 
 
+NO_CAPS = Caps()
+
+
 class Cap(Enum):
     """Which cap was reached."""
 
@@ -63,7 +66,7 @@ class Admission:
         `identity` has `source_address` ("address:port"; port 0 where a proxy named the address only) and
         `organization_id`; who has none is not counted under it.
         """
-        if self._caps() == Caps():
+        if self._caps() == NO_CAPS:
             return self._pool.acquire(row, generation, **identity)
         address, organization = str(identity["source_address"]), str(identity["organization_id"])
         reached = self.exceeded(row, address, organization, more=1)

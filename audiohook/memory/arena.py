@@ -67,8 +67,6 @@ class Arena:
         )
         self._slots = np.arange(shape)
         self._states = self.cards["state"]
-        self.heads = {name: self._heads(name) for name in ("call_id", "session_id")}
-        """What streams are searched by (`cards.slots_naming`): text compared by the word, not by the letter."""
 
     def header(self, name: str) -> int:
         return self.words[layout.HEADER.index(name)]
@@ -82,12 +80,6 @@ class Arena:
         current = (self.card_versions & np.uint64(1)).astype(np.intp)
         states: npt.NDArray[np.uint32] = self._states[self._slots, current]
         return states
-
-    def _heads(self, name: str) -> npt.NDArray[np.uint64]:
-        """Return the first word of a text field in both copies of every card: a view of shape (slots, 2)."""
-        start = int(self.cards[name].ctypes.data) - self.address
-        strides = (layout.CARD_STRIDE, layout.CARD_BYTES)
-        return np.ndarray((self.geometry.slots, 2), np.uint64, self.map, start, strides)
 
 
 def read_geometry(fd: int) -> Geometry:

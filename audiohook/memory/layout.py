@@ -344,6 +344,18 @@ def cursor_word(geometry: Geometry, slot: int, name: str) -> int:
     return (geometry.cursors_offset + slot * CURSOR_BYTES) // WORD_BYTES + _CURSOR_WORDS[name]
 
 
+def cursor_words(geometry: Geometry, slot: int) -> range:
+    """Return the indices of all of a slot's cursor words, in the order of CURSORS."""
+    start = (geometry.cursors_offset + slot * CURSOR_BYTES) // WORD_BYTES
+    return range(start, start + TOTALS_OFFSET // WORD_BYTES, LINE_BYTES // WORD_BYTES)
+
+
+def column_words(geometry: Geometry, slot: int) -> range:
+    """Return the indices of the first words of all of a slot's descriptor columns, in the order of COLUMNS."""
+    start = (geometry.descriptors_offset + slot * geometry.descriptor_block_bytes) // WORD_BYTES
+    return range(start, start + len(COLUMNS) * geometry.descriptors, geometry.descriptors)
+
+
 def totals_word(geometry: Geometry, slot: int, copy: int) -> int:
     """Return the index of the first word of one of the two copies of a slot's totals."""
     return (geometry.cursors_offset + slot * CURSOR_BYTES + TOTALS_OFFSET + copy * LINE_BYTES) // WORD_BYTES

@@ -18,6 +18,7 @@ from audiohook.memory import layout
 from audiohook.memory.arena import Arena
 from audiohook.memory.cards import new_card, read_card, read_number, update_card
 from audiohook.memory.locks import SlotLocks
+from audiohook.memory.naming import Naming
 from audiohook.memory.timeline import Timeline
 
 FRAME_ALIGN_BYTES = 64
@@ -33,6 +34,7 @@ class SlotPool:
     def __init__(self, arena: Arena, locks: SlotLocks) -> None:
         self.arena = arena
         self.locks = locks
+        self.naming = Naming(arena)
         self.held: set[int] = set()
         self._seen_free: deque[int] = deque()
         self.pushed_out: list[dict[str, Any]] = []
@@ -92,16 +94,16 @@ class SlotPool:
         exactly a ring would let a reader that was up to date call its next, never written window valid.
         """
         arena, words = self.arena, self.arena.words
-        at = {name: layout.cursor_word(arena.geometry, slot, name) for name in layout.CURSORS}
-        beyond = max(words[at["claim"]], words[at["commit"]] + arena.geometry.ring_bytes) + FRAME_ALIGN_BYTES
+        claim, commit, d_claim, d_commit, epoch_word, _ = layout.cursor_words(arena.geometry, slot)
+        beyond = max(words[claim], words[commit] + arena.geometry.ring_bytes) + FRAME_ALIGN_BYTES
         base = beyond - beyond % FRAME_ALIGN_BYTES
-        descriptor_base = max(words[at["d_claim"]], words[at["d_commit"]])
-        epoch = words[at["epoch"]] + 1
-        words[at["claim"]] = base
-        words[at["epoch"]] = epoch
-        words[at["d_claim"]] = words[at["d_commit"]] = descriptor_base
+        descriptor_base = max(words[d_claim], words[d_commit])
+        epoch = words[epoch_word] + 1
+        words[claim] = base
+        words[epoch_word] = epoch
+        words[d_claim] = words[d_commit] = descriptor_base
         self._clear_totals(slot, descriptor_base)
-        words[at["commit"]] = base
+        words[commit] = base
         new_card(
             arena,
             slot,
@@ -116,6 +118,7 @@ class SlotPool:
             continued_by_slot=layout.NO_SLOT,
             **{"continues_slot": layout.NO_SLOT, **identity},
         )
+        self.naming.know(slot, epoch, identity)
 
     def _clear_totals(self, slot: int, descriptor_base: int) -> None:
         words = self.arena.words

@@ -97,10 +97,10 @@ class Timeline:
         self._words = arena.words
         self.ring_bytes = sizes.ring_bytes
         self._size = sizes.descriptors
-        self._at = {name: layout.cursor_word(sizes, slot, name) for name in layout.CURSORS}
-        self._claim_at, self._commit_at, self._d_claim_at, self._d_commit_at, self._epoch_at, _ = self._at.values()
+        cursors = layout.cursor_words(sizes, slot)
+        self._claim_at, self._commit_at, self._d_claim_at, self._d_commit_at, self._epoch_at, self._version_at = cursors
         self._totals_at = [layout.totals_word(sizes, slot, copy) for copy in (0, 1)]
-        self._columns = tuple(layout.column_word(sizes, slot, name) for name in layout.COLUMNS)
+        self._columns = tuple(layout.column_words(sizes, slot))
         self._media_column, self._ring_column, *_, self._gaps_column = self._columns
         self._epoch = card["epoch"]
         self.ring_base = card["ring_base"]
@@ -282,11 +282,11 @@ class Timeline:
         """Return the sums by cause, consistent with one another, also while the writer goes on or after its death."""
         words = self._words
         while True:
-            version = words[self._at["totals_version"]]
+            version = words[self._version_at]
             at = self._totals_at[version & 1]
             valid_from, *sums = (words[at + i] for i in range(len(layout.CAUSES)))
             span = self.newest()
-            if words[self._at["totals_version"]] == version:
+            if words[self._version_at] == version:
                 break
         if span is None:
             return Totals(0, 0, 0, dict.fromkeys(layout.CAUSES[layout.PAUSE :], 0), 0, 0)

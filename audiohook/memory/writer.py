@@ -65,7 +65,7 @@ class StreamWriter:
         self._d_commit_word = layout.cursor_word(sizes, slot, "d_commit")
         self._totals_version = layout.cursor_word(sizes, slot, "totals_version")
         self._totals = [layout.totals_word(sizes, slot, copy) for copy in (0, 1)]
-        self._columns = tuple(layout.column_word(sizes, slot, name) for name in layout.COLUMNS)
+        self._columns = tuple(layout.column_words(sizes, slot))
         self._claimed = words[self.claim_word]
         self._commit = words[self.commit_word]
         self._tip = words[self._d_commit_word] - 1

@@ -50,6 +50,7 @@ def begin_logging(level: str) -> None:
     """Have the process' log lines of at least this level written, to the journal or to standard error."""
     # Nothing shows them, and every call has two lines (the manual's logging, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # nor looks for the line that logs
     text = logging.StreamHandler(sys.stderr)
     text.setFormatter(TextFormatter(LOG_FORMAT))
     handler = JournalHandler(text) if is_journal(os.environ, sys.stderr) else text

@@ -1,12 +1,12 @@
-"""A request head as nearly every client sends it, read without h11: a sixth of the price of what is read with it.
+"""A request head as nearly every client sends it, read without h11, at a sixth of the price.
 
 Pure. What is not of this kind is none of this module's business: `read` returns None, and h11 judges it. So it refuses
 nothing, and takes only what h11 takes, with the same outcome (tests/unit/test_wire_usual_head.py holds it to h11).
 Usual is: GET, HTTP/1.1, every line ended by CR LF, nothing folded, nothing but visible ASCII and blanks in a value, one
 Host, no body announced.
 
-Rejected: to look for the few headers that are wanted with a pattern each. It costs as much, and a head that breaks off
-in another line would pass.
+Rejected: to look for the headers that are wanted, each with a pattern of its own. A head that is malformed in another
+line would pass.
 """
 
 import re

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audiohook.memory import layout
-from audiohook.memory.cards import read_card, read_number, slots_naming, update_card
+from audiohook.memory.cards import read_card, read_number, update_card
 from audiohook.memory.pool import SlotPool
 from audiohook.memory.timeline import Recycled, Timeline
 from audiohook.session.context import DIALECT as CONTEXT
@@ -81,7 +81,7 @@ def find_ancestor(
 def same_way(pool: SlotPool, identity: Identity, states: Collection[int]) -> Iterator[dict[str, Any]]:
     """Yield the cards, with `slot`, of streams of this call, participant and direction, the newest first."""
     found = []
-    for slot in slots_naming(pool.arena, "call_id", identity.call_id):
+    for slot in pool.naming.slots("call_id", identity.call_id):
         card = read_card(pool.arena, slot)
         ours = all(card[name] == getattr(identity, name) for name in _WAY)
         if ours and card["state"] in states:
@@ -127,7 +127,7 @@ def _find_named(pool: SlotPool, identity: Identity, session_ids: tuple[str, ...]
     """Return the newest of the named sessions that has a stream here, of the same dialect and organization."""
     arena = pool.arena
     for session_id in reversed(session_ids):
-        for slot in slots_naming(arena, "session_id", session_id):
+        for slot in pool.naming.slots("session_id", session_id):
             card = {**read_card(arena, slot), "slot": slot}
             named = card["session_id"] == session_id and card["state"] not in (layout.FREE, layout.OPENING)
             if not named or any(card[name] != getattr(identity, name) for name in ("dialect", "organization_id")):

@@ -5,7 +5,7 @@ import gc
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+import weakref
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from audiohook.codec import opus
-from audiohook.codec.opus import INVALID_PACKET, OpusDecoder, OpusEncoder, OpusError
+from audiohook.codec.opus import INVALID_PACKET, RATES_HZ, OpusDecoder, OpusEncoder, OpusError
 
 CANARY = 0x5A5A
 
@@ -212,25 +212,53 @@ def test_the_encoder_is_never_let_read_past_its_input() -> None:
         OpusEncoder(16000, bitrate_bps=-5)
 
 
-@pytest.mark.parametrize("make", [lambda: OpusDecoder(16000), lambda: OpusEncoder(16000)])
-def test_every_state_is_freed_once(make: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_encoder_is_freed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     binding = opus._binding()
     freed: list[int] = []
-    for name in ("decoder_destroy", "encoder_destroy"):
-        real = getattr(binding, name)
+    real = binding.encoder_destroy
 
-        def counted(state: int, real: Callable[[int], None] = real) -> None:
-            freed.append(state)
-            real(state)
+    def counted(state: int) -> None:
+        freed.append(state)
+        real(state)
 
-        monkeypatch.setattr(binding, name, counted)
-    alive = [make() for _ in range(20)]
+    monkeypatch.setattr(binding, "encoder_destroy", counted)
+    alive: list[object] = [OpusEncoder(16000) for _ in range(20)]
     states = sorted(one._state for one in alive)  # type: ignore[attr-defined]
     assert freed == []
     alive.append(alive)  # a cycle: the collector must free them too
     del alive
     gc.collect()
     assert sorted(freed) == states
+
+
+def test_a_decoders_state_goes_with_it() -> None:
+    decoder = OpusDecoder(16000)
+    memory = weakref.ref(decoder._memory)
+    assert memory() is not None
+    del decoder
+    assert memory() is None
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_a_copied_decoder_is_as_libopus_makes_one(rate_hz: int, channels: int) -> None:
+    binding = opus._binding()
+    sent = packets(16000, 30, channels=channels)
+    other = OpusDecoder(rate_hz, channels)
+    room, wanted = Room(other.bound_frames * channels), Room(other.bound_frames * channels)
+    for packet in reversed(sent):
+        other.decode_into(packet, room.address)  # what one has decoded is not in the next
+    copied, made = OpusDecoder(rate_hz, channels), opus._create("decoder", binding.decoder_create, rate_hz, channels)
+    for packet in (*sent, *(b"" for _ in range(3)), *sent):
+        if packet:
+            assert copied.decode_into(packet, room.address) == rate_hz // 50
+            frames = binding.decode(made, packet, len(packet), wanted.address, other.bound_frames, 0)
+        else:
+            copied.conceal_into(rate_hz // 50, room.address)
+            frames = binding.decode(made, None, 0, wanted.address, rate_hz // 50, 0)
+        assert frames == rate_hz // 50
+        assert np.array_equal(room.samples[: frames * channels], wanted.samples[: frames * channels])
+    binding.decoder_destroy(made)
 
 
 def test_a_decoder_that_lives_to_the_end_of_the_process_makes_no_noise() -> None:
