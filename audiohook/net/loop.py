@@ -8,10 +8,11 @@ chores (`every_turn`); every 5 ms and at the turn's end newcomers. What makes it
   most 2 ms a turn. So 100 peers that each send 30 s of audio at once delay live calls by 5 ms; with reads of 64 KB it
   was 1.6 s. Where turns are long, a third
   of the time is the lane's: else whoever gets into it in an overload waits there for ever, pings and all;
-- newcomers, who have no call yet, have a selector of their own. They are served at the turn's end, for 4 ms or a third
-  of what the others took, and for 2 ms every 5 ms; those first that were not served before. A call that begins costs as
-  much as twenty packets: where a thousand came back in one second, those who had stayed waited for 250 of them at a
-  time, and were taken for an overload. And where turns are long nobody waits for the end of one with his `open`;
+- newcomers, who have not spoken yet, have a selector of their own. They are served at the turn's end, for 4 ms or a
+  third of what the others took, and for 2 ms every 5 ms, in the order that they give themselves (worker/ranks.py). A
+  call that begins costs as much as twenty packets: where a thousand came back in one second, those who had stayed
+  waited for 250 of them at a time, and were taken for an overload. And where turns are long nobody waits for the end
+  of one with his `open`;
 - turns begin at least `pace_ns` apart (but not while the bulk lane waits): what comes within is served in one go.
   A wait, a wake-up and cold caches for each packet cost as much again as all that we do with it (docs/performance.md).
   What comes after a silence is served at once;
@@ -43,8 +44,8 @@ class Source(Protocol):
 
     closed: bool
     newcomer: int
-    """Not 0: others come first, nobody has a call here yet; and of newcomers those with 1 before those with 2. Who sets
-    it to 0 tells the loop (`settle`)."""
+    """Not 0: others come first, nobody talks here yet; and of newcomers the smallest first. Who sets it to 0 tells the
+    loop (`settle`)."""
 
     def on_ready(self, mask: int, now_ns: int) -> None:
         """Serve readiness; `mask` as in `selectors`."""

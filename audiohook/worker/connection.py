@@ -39,6 +39,7 @@ from audiohook.worker.access import Access
 from audiohook.worker.intake import Intake
 from audiohook.worker.occurrences import take_down
 from audiohook.worker.overload import Overload
+from audiohook.worker.ranks import FRESH, SILENT, SLOW, rank_after
 from audiohook.worker.shedding import Shedding
 from audiohook.worker.stream_intake import StreamIntake
 
@@ -104,7 +105,7 @@ class Connection:
         self._shedding = Shedding(overload)
         self._half_closed = False
         self.closed = False
-        self.newcomer = 1
+        self.newcomer = FRESH
         self._mask = selectors.EVENT_READ
         loop.register(socket, self._mask, self)
         self._rearm()
@@ -132,7 +133,9 @@ class Connection:
         if data is None:
             return
         if self.newcomer:
-            self.newcomer = 2  # who says his request byte by byte comes behind those who have just arrived
+            self.newcomer = rank_after(data, streaming=self._stream is not None)
+            if not self.newcomer:
+                self._loop.settle(self._socket)
         if len(data) == self._socket.portion_bytes:
             # Not decoded here: this one has a backlog, and live calls are waiting behind it (net/loop.py).
             self._pending = data
@@ -340,8 +343,7 @@ class Connection:
         else:
             self._stream = stream
             self._socket.portion_bytes = stream.portion_bytes
-            self.newcomer = 0
-            self._loop.settle(self._socket)
+            self.newcomer = SILENT
             self._owner.stream_began(self, stream)
             self._call.admit(now_ns, stream.continues_from_frames)
         self._handle(self._call.events(), now_ns)
@@ -355,8 +357,8 @@ class Connection:
         """Send, half-close, close or re-arm, as the Call wants it."""
         call = self._call
         data = call.data_to_send()
-        if data and self.newcomer:
-            self.newcomer = 1  # it has been answered, and may open its session now
+        if data and self.newcomer == SLOW:
+            self.newcomer = FRESH
         if data and not call.reset and not self._socket.send(data):
             # By way of the Call: it knows whether the peer may come back, and says that nothing more is to be sent.
             call.close(SEND_STALLED, now_ns)

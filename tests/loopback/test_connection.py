@@ -11,10 +11,13 @@ from audiohook.codec.opus import OpusDecoder, OpusEncoder
 from audiohook.memory import layout
 from audiohook.net.stream_socket import READ_BYTES
 from audiohook.units import NS_PER_S
+from audiohook.wire.frames import Pong
+from audiohook.worker.ranks import SILENT
 from tests.support.calls import (
     CALL_ID,
     DEGRADED_NS,
     FIRST_AUDIO_NS,
+    PING,
     PONG,
     TEXT,
     call_terms,
@@ -28,6 +31,7 @@ from tests.support.connections import ConnectionBench, Peer, connections
 Samples = npt.NDArray[np.int16]
 
 PACKET_MS = 20
+OPUS_SILENCE = b"\xf8\xff\xfe"
 INVALID_PACKET = b"\xff\x00"
 """A code 3 packet of no frames (RFC 6716 section 3.2.5, R5): libopus refuses it."""
 
@@ -277,3 +281,15 @@ def test_silence_is_told_to_readers_and_taken_back(worker: ConnectionBench) -> N
     assert worker.card(0)["state"] == layout.LIVE
     peer.send(close_frame(1000)).gone()
     assert worker.events()[-1]["no_audio"] is True
+
+
+def test_who_has_not_spoken_is_served_with_the_newcomers(worker: ConnectionBench) -> None:
+    peer = worker.connect().upgraded()
+    assert peer.connection.newcomer == SILENT
+    peer.send(frame(b"there?", PING))
+    worker.until(lambda: Pong(b"there?") in peer.messages(), peer)
+    assert peer.connection.newcomer == SILENT
+    peer.send(frame(OPUS_SILENCE))
+    worker.until(lambda: worker.count("packets") == 1)
+    assert peer.connection.newcomer == 0
+    assert peer.connection._socket in worker.loop.selector.get_map()
