@@ -26,6 +26,7 @@ from audiohook.errors import Overrun, ReaderError
 
 STUCK_REQUESTS = 10_000
 SLOW_S = 1.0
+AGAIN_S = 0.2
 
 
 class Told(BaseException):
@@ -79,10 +80,12 @@ def main(kind: str, hub_path: str, count: int) -> None:
             if os.waitpid(pid, os.WNOHANG)[0]:
                 del pids[pid]
                 pids[_start(kind, hub_path, number)] = number
-    for pid in pids:
-        os.kill(pid, signal.SIGTERM)
-    for pid in pids:
-        os.waitpid(pid, 0)
+    while pids:
+        # Again and again: what is raised while an object is being destroyed, Python prints and forgets.
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        time.sleep(AGAIN_S)
+        pids = {pid: number for pid, number in pids.items() if not os.waitpid(pid, os.WNOHANG)[0]}
 
 
 def _on_term(number: int, frame: FrameType | None) -> None:
@@ -99,6 +102,7 @@ def _start(kind: str, hub_path: str, number: int) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         KINDS[kind](hub_path, ledger)
     except Told:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         ledger.tell()
     finally:
         os._exit(0)
