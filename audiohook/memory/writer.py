@@ -142,19 +142,28 @@ class StreamWriter:
 
     def _begin(self, cause: int, arrival_ns: int, skip: int) -> None:
         """Start the next descriptor at the present end of the stream."""
-        words, tip = self._words, self._tip + 1
-        media = self.media_frames
-        if self._cause > layout.DECODED:
-            self._settle(tip, media - self._media)
+        # Once a packet: a loop over the columns, and `media_frames` as a call, took twice as long.
+        words, commit, media, open_cause = self._words, self._commit, self._media, self._cause
+        tip = self._tip + 1
+        if open_cause >= 0:
+            media += self._skip + (commit - self._open_from) // self.frame_bytes
+            if open_cause > layout.DECODED:
+                self._settle(tip, media - self._media)
         words[self._d_claim_word] = tip + 1
         at = tip % self._descriptors
-        values = (media, self._commit, skip, cause, arrival_ns, self._packets, self._wire_bytes, self._gaps)
-        for column, value in zip(self._columns, values, strict=True):
-            words[column + at] = value
+        media_column, ring, skips, causes, arrivals, packets, wire_bytes, gaps = self._columns
+        words[media_column + at] = media
+        words[ring + at] = commit
+        words[skips + at] = skip
+        words[causes + at] = cause
+        words[arrivals + at] = arrival_ns
+        words[packets + at] = self._packets
+        words[wire_bytes + at] = self._wire_bytes
+        words[gaps + at] = self._gaps
         words[self._d_commit_word] = tip + 1
         self._tip = tip
         self._media = media
-        self._open_from = self._commit
+        self._open_from = commit
         self._cause = cause
         self._skip = skip
 

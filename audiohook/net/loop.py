@@ -159,18 +159,19 @@ class Loop:
         self._started_ns = started_ns = self.clock()
         if self.idle:
             self.idle_ns = started_ns
+        clock = self.clock
         now_ns = stretch_ns = started_ns
         for number, (key, mask) in enumerate(ready, 1):
             source: Source = key.data
             if not source.closed:
                 source.on_ready(mask, now_ns)
-            now_ns = self.clock()
-            if number % EVENTS_A_STRETCH == 0:
-                self._between(self.clock(), BULK_NS)
-                now_ns = self.clock()
+            now_ns = clock()
+            if not number % EVENTS_A_STRETCH:
+                self._between(now_ns, BULK_NS)
+                now_ns = clock()
             if now_ns - stretch_ns > STRETCH_NS:
                 self._serve_newcomers(NEWCOMERS_BETWEEN_NS)
-                now_ns = stretch_ns = self.clock()
+                now_ns = stretch_ns = clock()
         self._serve_newcomers(max(NEWCOMERS_NS, (self.clock() - started_ns) // 3))
         self.turn_ns = self.clock() - started_ns
         self.turns += 1

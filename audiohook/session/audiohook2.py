@@ -68,6 +68,9 @@ _BROKEN = frozenset({PROTOCOL_ERROR.slug, INVALID_PAYLOAD.slug, MESSAGE_TOO_LARG
 _ALIVE = (State.PROBED, *LIVE)
 
 
+_ACTIVE = State.ACTIVE  # looked up once, as in context.py
+
+
 class AudioHook2Session:
     """One session. Methods never raise for what a peer did."""
 
@@ -120,7 +123,7 @@ class AudioHook2Session:
 
     def hears(self, payload: bytes, now_ns: int) -> bool:
         """Take a binary message if it is to be decoded and nothing else comes of it. The way of nearly every one."""
-        if self.state is not State.ACTIVE or self.events or not self._audio.hears(payload):
+        if self.state is not _ACTIVE or self.events or not self._audio.hears(payload):
             return False
         self._since_ns = now_ns
         return True

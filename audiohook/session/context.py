@@ -192,6 +192,10 @@ TABLE: dict[tuple[State, Input], tuple[State, Action]] = {
 }
 
 
+_FLOWING = State.FLOWING
+"""Looked up once: a member of an Enum costs what the rest of `hears` does."""
+
+
 class ContextSession:
     """One stream of the dialect, from the 101 to its end. Methods never raise for what a peer did."""
 
@@ -222,7 +226,7 @@ class ContextSession:
 
     def hears(self, payload: bytes, now_ns: int) -> bool:
         """Take a binary message if it is to be decoded and nothing else comes of it. The way of nearly every packet."""
-        if self.state is not State.FLOWING or self._hold_counts or self.events:
+        if self.state is not _FLOWING or self._hold_counts or self.events:
             return False
         self._last_frame_ns = self._last_audio_ns = self._last_packet_ns = now_ns
         return True

@@ -121,6 +121,8 @@ class WebSocket:
         self._max_message_bytes = max_message_bytes
         self._bounds = FrameBounds()
         self._haste = not client  # until either side closes: then every frame is wsproto's to judge
+        self._between_messages = self._haste
+        """What `_hastes` says, and nothing is held back either: kept, since every packet asks."""
         self._cut = b""
         """The first piece of an audio frame, whose rest makes it whole or goes to wsproto with it."""
         # One bytearray and not a list of parts: a million fragments of one byte would cost 40 bytes each in a list.
@@ -143,7 +145,7 @@ class WebSocket:
 
         None: nothing was taken, `data` is for `receive_data`.
         """
-        return None if self._cut or not self._hastes() else single_audio(data, self._max_message_bytes)
+        return single_audio(data, self._max_message_bytes) if self._between_messages else None
 
     def leading_audio(self, data: bytes, hears: Callable[[bytes], bool]) -> tuple[list[bytes], bytes]:
         """Take the whole binary messages that what has arrived begins with, up to one that `hears` is False of.
@@ -158,6 +160,7 @@ class WebSocket:
         if not messages:
             return messages, data
         self._cut = b""
+        self._between_messages = True
         for number, message in enumerate(messages):
             if not hears(message):
                 unheard_bytes = sum(audio_frame_bytes(len(other)) for other in messages[number:])
@@ -181,6 +184,7 @@ class WebSocket:
         `Failed` and `CloseReceived` are the last message ever; what comes behind them is dropped.
         """
         messages: list[Message] = []
+        self._between_messages = False
         cut_bytes, max_message_bytes = len(self._cut), self._max_message_bytes
         if cut_bytes:
             data, self._cut = self._cut + data, b""
@@ -198,6 +202,7 @@ class WebSocket:
             behind = self._bounds.frame_end(data, at)
             self._receive_frame(data[at:behind], messages)
             at = behind
+        self._between_messages = self._hastes() and not self._cut
         return messages
 
     def _receive_frame(self, data: bytes, messages: list[Message]) -> None:
@@ -265,7 +270,7 @@ class WebSocket:
         """
         if not self._may_send():
             return b""
-        self._haste = False
+        self._haste = self._between_messages = False
         if code is None:
             return self._connection.send(events.CloseConnection(CloseReason.NO_STATUS_RCVD))
         return self._connection.send(events.CloseConnection(code, reason))

@@ -45,6 +45,8 @@ from audiohook.worker.stream_intake import StreamIntake
 
 log = logging.getLogger("audiohook.worker")
 
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
 LANE_NS = NS_PER_MS
 """How long one connection is served in the bulk lane before it is the next one's turn."""
 
@@ -101,12 +103,10 @@ class Connection:
         self._ended = Ended(PEER_VANISHED)
         self._armed_ns = NEVER_NS
         self._pending = b""
-        self._in_bulk = False
+        self._in_bulk = self._half_closed = self.closed = False
         self._shedding = Shedding(overload)
-        self._half_closed = False
-        self.closed = False
         self.newcomer = FRESH
-        self._mask = selectors.EVENT_READ
+        self._mask = _READ
         loop.register(socket, self._mask, self)
         self._rearm()
 
@@ -122,10 +122,12 @@ class Connection:
     # ---------------------------------------------------------------------------------------- the loop's calls
 
     def on_ready(self, mask: int, now_ns: int) -> None:
-        if mask & selectors.EVENT_WRITE:
+        if mask & _WRITE:
             self._socket.flush()
             self._settle(now_ns)
-        if not mask & selectors.EVENT_READ or self.closed or self._in_bulk:
+            if not mask & _READ or self.closed:
+                return
+        if self._in_bulk:
             # In the bulk lane already: a timer in the middle of this batch of events has read a portion that is not
             # taken yet, and what is read now would overtake it (tests/loopback/test_connection_time.py).
             return
@@ -174,7 +176,7 @@ class Connection:
             return True
         self._in_bulk = False
         self._shedding.leave_lane()
-        self._mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._socket.has_unsent else 0)
+        self._mask = _READ | (_WRITE if self._socket.has_unsent else 0)
         self._loop.register(self._socket, self._mask, self)
         if data is not None:
             self._take(data, now_ns)
@@ -190,7 +192,7 @@ class Connection:
         # First what has arrived, then the time. After a stop of this process (SIGSTOP, a frozen machine) or in a long
         # turn its timers are served while frames lie unread, and a peer that has answered would be called dead.
         if not self._in_bulk:
-            self.on_ready(selectors.EVENT_READ, now_ns)
+            self.on_ready(_READ, now_ns)
         self._armed_ns = NEVER_NS
         if not self._in_bulk:
             self._guarded(lambda: self._call.on_deadline(now_ns), now_ns)
@@ -210,12 +212,16 @@ class Connection:
     def _take(self, data: bytes, now_ns: int) -> None:
         call, stream = self._call, self._stream
         if stream is not None and data:
-            # What the rest of this method does, for what is nearly all that comes, at two thirds of the cost; and
-            # where messages are shed, at a quarter: shedding must not need what it is to spare.
+            # What the rest of this method does, for nearly all that comes, at two thirds of the cost; what is shed at a
+            # quarter: shedding must not need what it is to spare.
             try:
-                data = self._take_audio(stream, data, now_ns)
+                shedding = self._shedding.late or self._overload.share
+                if not shedding and (packet := call.receive_packet(data, now_ns)) is not None:
+                    stream.receive(packet, now_ns)
+                    data = b""
+                else:
+                    data = self._take_packets(stream, data, now_ns)
             except Exception:
-                log.exception("internal error: ending one connection")
                 self._fail(now_ns)
                 return
             if not data:
@@ -231,13 +237,8 @@ class Connection:
         else:
             self._guarded(lambda: call.receive_eof(now_ns), now_ns)
 
-    def _take_audio(self, stream: StreamIntake, data: bytes, now_ns: int) -> bytes:
+    def _take_packets(self, stream: StreamIntake, data: bytes, now_ns: int) -> bytes:
         """Take the audio that `data` begins with; return what is behind it."""
-        if not self._shedding.active:
-            packet = self._call.receive_packet(data, now_ns)
-            if packet is not None:
-                stream.receive(packet, now_ns)
-                return b""
         packets, behind = self._call.receive_packets(data, now_ns)
         shed = self._shedding.to_shed(len(packets))
         if shed:
@@ -269,14 +270,14 @@ class Connection:
             step()
             self._handle(self._call.events(), now_ns)
         except Exception:
-            # Ours, not the peer's. One call must not take the others with it, and must not be silent about it.
-            log.exception("internal error: ending one connection")
             self._fail(now_ns)
             return
         self._settle(now_ns)
 
     def _fail(self, now_ns: int) -> None:
         """Say 1011 (or 503) as far as it can still be said, and go: nothing more is asked of this Call."""
+        # Ours, not the peer's. One call must not take the others with it, and must not be silent about it.
+        log.exception("internal error: ending one connection")
         self._ended = Ended(INTERNAL_ERROR.slug, INTERNAL_ERROR.code, INTERNAL_ERROR.text)
         if self._stream is None:
             self._intake.row.count(INTERNAL_ERROR.slug)
@@ -372,7 +373,7 @@ class Connection:
         if call.half_closed and not self._half_closed and not self._socket.has_unsent:
             self._half_closed = True
             self._socket.end_sending()
-        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._socket.has_unsent else 0)
+        mask = _READ | (_WRITE if self._socket.has_unsent else 0)
         if mask != self._mask and not self._in_bulk:
             self._mask = mask
             self._loop.modify(self._socket, mask, self)

@@ -14,18 +14,19 @@ from audiohook.worker.overload import FULL, Overload
 class Shedding:
     """A connection's part in it. Counts messages; which they are (the oldest) is the caller's."""
 
-    __slots__ = ("_carry", "_late", "_overload", "_since_media_ns", "_since_ns")
+    __slots__ = ("_carry", "_overload", "_since_media_ns", "_since_ns", "late")
 
     def __init__(self, overload: Overload) -> None:
         self._overload = overload
         self._carry = 0
         self._since_ns = self._since_media_ns = 0
-        self._late = False
+        self.late = False
+        """Whether this connection has fallen behind in the bulk lane."""
 
     @property
     def active(self) -> bool:
-        """Whether `to_shed` has to be asked at all. The way of every packet."""
-        return self._overload.share > 0 or self._late
+        """Whether `to_shed` has to be asked at all."""
+        return self._overload.share > 0 or self.late
 
     def look(self, media_ns: int, idle_ns: int, now_ns: int, *, alone: bool = False) -> None:
         """The lane serves a portion. `idle_ns`: when the worker last had nothing to do. `alone`: no other waits there.
@@ -38,15 +39,15 @@ class Shedding:
         waited_ns = now_ns - self._since_ns
         busy = idle_ns <= self._since_ns
         behind = waited_ns > self._overload.lag_ns and media_ns - self._since_media_ns < waited_ns
-        self._late = busy and not alone and (self._late or behind)
+        self.late = busy and not alone and (self.late or behind)
 
     def leave_lane(self) -> None:
-        self._late = False
+        self.late = False
         self._since_ns = 0
 
     def to_shed(self, messages: int) -> int:
         """Return how many of this many messages, that were read at once, are not to be decoded."""
-        if self._late:
+        if self.late:
             return messages
         shed, self._carry = divmod(messages * self._overload.share + self._carry, FULL)
         return min(shed, messages)
