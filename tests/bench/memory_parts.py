@@ -1,10 +1,9 @@
 """Which files of the program keep what for a call: a worker's parts in this process, counted by tracemalloc.
 
 Connections as a worker has them, over real sockets and a small arena, each with a stream that has had audio. libopus'
-own states are malloc's and not Python's, so they are asked for and put beside.
+decoders are a stream's own memory, and Python's (codec/opus.py).
 """
 
-import ctypes
 import gc
 import os
 import tracemalloc
@@ -13,7 +12,6 @@ from contextlib import contextmanager
 
 import msgspec
 
-from audiohook.codec.opus_library import libopus
 from audiohook.codec.recut import WINDOW_MESSAGES
 from audiohook.memory import layout
 from audiohook.wire.client import masked_frame
@@ -50,20 +48,12 @@ def parts(calls: int = CALLS) -> list[Part]:
             differences = _snapshot().compare_to(before, "filename")
         finally:
             tracemalloc.stop()
-    found = [
+    found = (
         Part(_name(one.traceback[0].filename), one.size_diff / calls, one.count_diff / calls)
         for one in differences
         if one.size_diff > 0
-    ]
-    mine = Part("libopus: the decoder's state", float(decoder_bytes()), 1.0)
-    return sorted([mine, *found], key=lambda part: -part.bytes_a_call)
-
-
-def decoder_bytes(channels: int = 1) -> int:
-    """Return how much a decoder of libopus keeps."""
-    ask = libopus()["opus_decoder_get_size"]
-    ask.argtypes, ask.restype = [ctypes.c_int], ctypes.c_int
-    return int(ask(channels))
+    )
+    return sorted(found, key=lambda part: -part.bytes_a_call)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def run(calls: int, seconds: float) -> Outcome:
         live.wait_live()
         with Newcomers(daemon.address) as newcomers:
             time.sleep(seconds / 2)  # not a wait for anything: the calls go on before and after
-            row, pid = max(accepting(daemon).items())
+            row, pid = max(accepting(daemon).items(), key=lambda one: len(streams_of(daemon, one[0])))
             struck_s = time.monotonic()
             freeze(daemon, pid, signal.SIGSTOP)
             held, victims = accepted_ports(pid), streams_of(daemon, row)
