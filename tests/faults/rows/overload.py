@@ -81,21 +81,25 @@ def held(pid: int) -> Iterator[Hold]:
 
 def capacity(daemon: Daemon, worker: Hold, pid: int) -> float:
     """Return the least share of a core with which the calls that are live are kept up with."""
-    before, packets, began_s = cpu_ns(pid), daemon.counter("packets"), time.monotonic()
-    time.sleep(LOOK_S)  # a window
-    spent_s = time.monotonic() - began_s
-    rate = (daemon.counter("packets") - packets) / spent_s
+    before = cpu_ns(pid)
+    rate, spent_s = decoded(daemon)
     share = (cpu_ns(pid) - before) / 1e9 / spent_s * 1.2
     while True:
         worker.to(share)
-        packets, began_s = daemon.counter("packets"), time.monotonic()
-        time.sleep(LOOK_S)  # a window
-        if (daemon.counter("packets") - packets) / (time.monotonic() - began_s) < KEPT_UP * rate:
+        if decoded(daemon)[0] < KEPT_UP * rate:
             worker.lift()
             return share / STEP
         if share < LEAST:
             return share  # an idle loop's turns alone cost as much
         share *= STEP
+
+
+def decoded(daemon: Daemon) -> tuple[float, float]:
+    """Look for a moment; return how many packets a second were decoded, and how long the look was, in seconds."""
+    before, began_s = daemon.counter("packets") - daemon.counter(SHED), time.monotonic()
+    time.sleep(LOOK_S)  # a window
+    spent_s = time.monotonic() - began_s
+    return (daemon.counter("packets") - daemon.counter(SHED) - before) / spent_s, spent_s
 
 
 def overloaded(daemon: Daemon, worker: Hold, share: float, seconds: float) -> int:
