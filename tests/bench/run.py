@@ -96,7 +96,7 @@ def told(row: Row) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    names = [FLOOR, *(server.name for server in servers.ALL)]
+    names = [FLOOR, *(server.name for server in (*servers.ALL, servers.OURS_TWO))]
     parser = argparse.ArgumentParser(prog="python -m tests.bench.run", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     parser.add_argument("--all", action="store_true", help="every server and load, and how many calls are sustained")
@@ -123,8 +123,10 @@ def compare_all(
     bench: Bench, calls: Sequence[int], loads: Sequence[str] | None, names: Sequence[str] | None, everything: bool
 ) -> None:
     """Measure what was asked for. The servers that only `--all` has are not put under the loads that only it has."""
-    chosen = servers.ALL if everything or names else servers.USUAL
-    contestants = [server for server in chosen if names is None or server.name in names]
+    chosen = servers.ALL if everything else servers.USUAL
+    contestants = (
+        [server for server in (*servers.ALL, servers.OURS_TWO) if server.name in names] if names else [*chosen]
+    )
     fewer = [server for server in contestants if server in servers.USUAL or names]
     for load in media.ALL if everything or loads else media.USUAL:
         if loads is None or load.name in loads:

@@ -68,7 +68,7 @@ class Running(ABC):
 
 
 class Ours(Running):
-    """`audiohookd`, one worker."""
+    """`audiohookd`."""
 
     def __init__(self, daemon: Daemon, media: Media) -> None:
         self._daemon = daemon
@@ -76,8 +76,8 @@ class Ours(Running):
         self.address = daemon.address
 
     def processes(self) -> list[int]:
-        (worker,) = self._daemon.workers().values()
-        return [worker, *(pid for pid in self._daemon.processes() if pid != worker)]
+        workers = list(self._daemon.workers().values())
+        return [*workers, *(pid for pid in self._daemon.processes() if pid not in workers)]
 
     def words(self, names: list[uuid.UUID]) -> Words:
         arena = self._daemon.hub.arena
@@ -129,8 +129,8 @@ class Server:
 
 
 @contextmanager
-def _ours(media: Media, calls: int, core: int) -> Iterator[Running]:
-    settings = ("server.workers=1", f"memory.streams={calls}", f"memory.ring_seconds={RING_SECONDS}")
+def _ours(media: Media, calls: int, core: int, workers: int = 1) -> Iterator[Running]:
+    settings = (f"server.workers={workers}", f"memory.streams={calls}", f"memory.ring_seconds={RING_SECONDS}")
     ending = ("server.drain_seconds=0", "context.reconnect_seconds=0")
     rate = f"context.sample_rate={media.rate_hz}"
     with ExitStack() as stack:
@@ -196,3 +196,6 @@ OURS = Server("ours", "audiohookd, one worker", _ours)
 LIMIT = Server("limit", "C: epoll, recv, unmask, libopus", partial(_peer, _limit))
 USUAL = (OURS, LIMIT, _by_others(PICOWS))
 ALL = (OURS, LIMIT, *map(_by_others, PEERS))
+
+OURS_TWO = Server("ours-two", "audiohookd, two workers on the one processor", partial(_ours, workers=2))
+"""To be asked for by name: what a packet costs with one worker and with two."""
