@@ -10,6 +10,8 @@ from tests.faults.outcome import Outcome
 from tests.support.daemon import Daemon, descriptors, kill, link
 
 WORKERS = 4
+A_PROCESSOR_EACH = 0
+"""As many workers as processors, the default: where what is timed is the workers' and not that of who waits for one."""
 SPARE_STREAMS = 64
 """Newcomers end at once, but their places are taken by the next only when no other is free."""
 

@@ -82,13 +82,13 @@ def judge_waves(outcome: Outcome, lanes: list[Waves]) -> None:
         outcome.calls += told.figures["calls"] + told.figures["returns"]
         endings.update(told.endings)
         outcome.lost.update(told.lost())
-        wrong += [one for one, verdict in told.imperfect.items() if not accounted_for(shed_only(verdict))]
+        wrong += [verdict for verdict in told.imperfect.values() if not accounted_for(shed_only(verdict))]
         read += told.perfect + len(told.imperfect)
         planned += told.figures["calls"] + told.figures["returns"]
     outcome.count(planned > 0, f"{planned} calls came in {len(tolds)} waves")
     # Who is refused as overloaded is a matter of time, any other refusal is found in the counters (soaked.py).
     outcome.count(read == planned - endings["refused"], f"{read} of them were read back, {endings['refused']} refused")
-    outcome.count(not wrong, f"{len(wrong)} of them are not as they were sent")
+    outcome.count(not wrong, f"{len(wrong)} of them are not as they were sent{': ' * bool(wrong)}{wrong[:3] or ''}")
     outcome.timed(not outcome.lost["dropped"], f"{outcome.lost['dropped']} frames were shed")
     outcome.count(set(endings) <= {"completed", "faulted", "refused"}, f"calls ended so: {dict(endings)}")
     late = [told.late for told in tolds if told.late]

@@ -2,12 +2,10 @@
 
 python -m tests.soak.run [--minutes 30] [--calls 100] [--workers 2] [--seed 0]
 
-First the ramp of the row `overload` of `make faults`: with all calls live the workers get less and less of a core until
-they no longer keep up. That is the share for which these calls are the capacity, and they are held to what makes it
-70 %. Since calls that come and go cost more than those that only talk, twice as many strangers come meanwhile as later,
-and as many readers as there ever are wait for every packet.
-Held workers use what they get: the more waits, the less each packet costs. That they keep up is seen by what is refused
-and shed. It ends by itself, a minute or two after the time, and takes with it all that it has started.
+First the ramp (ramp.py): with all of it coming and going the workers get less and less of a core until they no longer
+keep up. That is the share for which these calls are the capacity, and they are held to what makes it 70 %. Held workers
+use what they get: the more waits, the less each packet costs. That they keep up is seen by what is refused and shed.
+It ends by itself, some minutes after the time, and takes with it all that it has started.
 """
 
 import argparse
@@ -15,28 +13,22 @@ import io
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from types import FrameType
 
-from tests.faults.crowd import Crowd
-from tests.faults.live import LiveCalls
 from tests.faults.neighbours import Neighbours
 from tests.faults.outcome import Outcome
-from tests.faults.rows.overload import capacity
 from tests.faults.scene import daemon_for
 from tests.soak.gauges import Gauges, Reading
-from tests.soak.guests import MOST_READERS, Refused
-from tests.soak.holding import Holds, held
+from tests.soak.holding import held
+from tests.soak.ramp import capacity
 from tests.soak.soaked import Soak
-from tests.support.daemon import Daemon
 
 LOAD = 0.7
 MOST_MINUTES = 24 * 60
-OVER_WITHIN_S = 240
-RAMP_S = 120
+OVER_WITHIN_S = 420
 SHOWN_LINES = 60
 COLUMNS = "minute  live  slots  connections  streams  packets/s   CPU  µs/packet  MiB: all  {names}  fds  threads"
 
@@ -73,7 +65,7 @@ def soaked(given: argparse.Namespace, say: Callable[[str], None]) -> Outcome:
     with daemon_for(2 * given.calls, workers=given.workers) as daemon:
         workers = list(daemon.wait_ready().workers().values())
         with held(*workers) as hold:
-            share = ramp(daemon, hold, workers[0], given.calls)
+            share = capacity(daemon, hold, workers, given.calls, given.seed)
             hold.to(share / LOAD)
             say(f"{given.calls} calls are the capacity of {len(workers)} workers with {share:.1%} of a core each")
             say(f"they get {share / LOAD:.1%} each, by {hold.how}; {given.minutes:g} minutes, seed {given.seed}")
@@ -89,18 +81,6 @@ def unusual(log: str) -> str:
     """Return the last of what the daemon's log has besides the coming and going of calls."""
     lines = [line for line in log.splitlines() if " INFO " not in line]
     return "\n".join(f"    {line}" for line in lines[-SHOWN_LINES:])
-
-
-def ramp(daemon: Daemon, hold: Holds, pid: int, calls: int) -> float:
-    """Return the share of a core for each worker with which so many calls are kept up with."""
-    with LiveCalls(daemon, calls, verify=False) as live:
-        live.wait_live()
-        refused = Refused(daemon, 2 * calls, time.monotonic() + RAMP_S, 0)
-        with refused, Crowd(daemon, "waiting", MOST_READERS):
-            share = capacity(daemon, hold, pid)
-        live.finish()
-    daemon.wait(lambda: daemon.live() == 0, "the end of the ramp's calls")
-    return share
 
 
 class Table:

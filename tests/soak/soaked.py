@@ -36,6 +36,15 @@ def settles(condition: Callable[[], bool]) -> bool:
     return True
 
 
+def lanes_of(daemon: Daemon, calls: int, until_s: float, seed: int) -> tuple[list[Waves], list[Lane], Refused]:
+    """Return all that comes and goes: calls, of which so many are live on average, holds and readers, and strangers."""
+    count = max(1, min(LANES, calls // 4))
+    size = max(2, round(calls / TALKING / count))
+    waves = [Waves(number, daemon, size, until_s, seed) for number in range(count)]
+    others: list[Lane] = [make(daemon, until_s, seed) for make in (Holds, Readers)]
+    return waves, others, Refused(daemon, calls, until_s, seed)
+
+
 class Soak:
     """One run over a daemon that is ready. `show` is called with every minute's readings."""
 
@@ -56,7 +65,7 @@ class Soak:
     def run(self, show: Show = lambda _: None) -> Outcome:
         """Let them come and go for the time, wait until all are gone, and return what was found."""
         until_s = time.monotonic() + self._seconds
-        waves, others, refused = self._lanes(until_s)
+        waves, others, refused = lanes_of(self._daemon, self._calls, until_s, self._seed)
         with ExitStack() as stack:
             lanes: list[Lane] = [*waves, *others, refused]
             for lane in lanes:
@@ -77,13 +86,6 @@ class Soak:
         self._judge_end(refused)
         judge_flat(self.outcome, self.readings)
         return self.outcome
-
-    def _lanes(self, until_s: float) -> tuple[list[Waves], list[Lane], Refused]:
-        count = max(1, min(LANES, self._calls // 4))
-        size = max(2, round(self._calls / TALKING / count))
-        waves = [Waves(number, self._daemon, size, until_s, self._seed) for number in range(count)]
-        others: list[Lane] = [make(self._daemon, until_s, self._seed) for make in (Holds, Readers)]
-        return waves, others, Refused(self._daemon, self._calls, until_s, self._seed)
 
     # ---------------------------------------------------------------------------------------- when all are gone
 

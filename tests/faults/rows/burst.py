@@ -11,7 +11,7 @@ from tests.faults.histograms import counts, quantile_ms
 from tests.faults.live import LiveCalls
 from tests.faults.outcome import Outcome
 from tests.faults.row import Row
-from tests.faults.scene import daemon_for, judge_calls
+from tests.faults.scene import A_PROCESSOR_EACH, daemon_for, judge_calls
 
 PUBLISH_MS = 20.0
 
@@ -19,7 +19,10 @@ PUBLISH_MS = 20.0
 def run(calls: int, seconds: float) -> Outcome:
     outcome = Outcome(calls)
     patient = "context.heartbeat_ms=60000"  # those that burst answer no pings
-    with daemon_for(calls + calls // 2, patient) as daemon, LiveCalls(daemon.wait_ready(), calls) as live:
+    with (
+        daemon_for(calls + calls // 2, patient, workers=A_PROCESSOR_EACH) as daemon,
+        LiveCalls(daemon.wait_ready(), calls) as live,
+    ):
         live.wait_live()
         time.sleep(seconds / 2)  # not a wait for anything: the calls go on before and after
         with opened(daemon, calls // 2) as bursts:

@@ -40,7 +40,9 @@ def run(calls: int, seconds: float) -> Outcome:
             few.wait_live()
             with LiveCalls(daemon, calls // 2 - kept, verify=False, connects_a_second=CONNECTS) as half:
                 half.wait_live(besides=kept)
-                share = capacity(daemon, worker, pid)
+                # As many come in the ramp as later: they cost as much of so small a share as the calls do.
+                with Newcomers(daemon.address):
+                    share = capacity(daemon, worker, pid)
                 half.finish()
             with LiveCalls(daemon, calls - kept, connects_a_second=CONNECTS) as many:
                 many.wait_live(besides=kept)

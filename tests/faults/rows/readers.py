@@ -2,8 +2,9 @@
 
 Compared are windows without them and with them, in turn, in one run: the workers' CPU time a packet, as the kernel
 counts it, in a window with readers and, on average, in the two around it without. The median of these ratios counts.
-What a ratio differs from 1 by chance is seen in the windows without readers, each compared with its two neighbours of
-the same kind: if a median of so many may be off by what is to be found, the figure is void.
+The daemon has a processor to itself, where there are two. What a ratio differs from 1 by chance is seen in the windows
+without readers, each compared with its two neighbours of the same kind: if a median of so many may be off by what is to
+be found, the figure is void.
 """
 
 import os
@@ -12,16 +13,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
 
+from tests.bench.cores import on_core, two_cores
 from tests.faults.crowd import Crowd
 from tests.faults.live import LiveCalls
 from tests.faults.outcome import Outcome
 from tests.faults.row import Row
-from tests.faults.scene import WORKERS, cpu_ns, daemon_for, judge_calls
+from tests.faults.scene import A_PROCESSOR_EACH, cpu_ns, daemon_for, judge_calls
 from tests.support.daemon import Daemon
 
 RING_SECONDS = 3.9
@@ -39,6 +42,7 @@ BELL_SHARE = 0.12
 class Window:
     """What the workers did in one window."""
 
+    workers: int
     seconds: float
     cpu_ns: int
     packets: int
@@ -51,7 +55,12 @@ class Window:
     @property
     def cpu_share(self) -> float:
         """Of a core, on average over the workers."""
-        return self.cpu_ns / 1e9 / self.seconds / WORKERS
+        return self.cpu_ns / 1e9 / self.seconds / self.workers
+
+    @property
+    def bells_a_second(self) -> float:
+        """Of each worker, on average."""
+        return self.bells / self.seconds / self.workers
 
 
 def measured(daemon: Daemon, seconds: float) -> Window:
@@ -60,7 +69,7 @@ def measured(daemon: Daemon, seconds: float) -> Window:
     time.sleep(seconds)  # the window
     after = time.monotonic(), sum(map(cpu_ns, pids)), daemon.counter("packets"), daemon.counter("bells")
     spent_s, cpu, packets, bells = (late - early for early, late in zip(before, after, strict=True))
-    return Window(spent_s, int(cpu), int(packets), int(bells))
+    return Window(len(pids), spent_s, int(cpu), int(packets), int(bells))
 
 
 def run(kind: str, share: float, calls: int, seconds: float) -> Outcome:
@@ -69,8 +78,12 @@ def run(kind: str, share: float, calls: int, seconds: float) -> Outcome:
     count = max(1, round(share * calls))
     alone, beside, ledgers = list[Window](), list[Window](), list[dict[str, Any]]()
     settings = f"memory.ring_seconds={RING_SECONDS}", "hub.max_clients=512"
-    with daemon_for(calls, *settings) as daemon, LiveCalls(daemon.wait_ready(), calls) as live:
-        live.wait_live()
+    load_core, own_core = two_cores()
+    with ExitStack() as stack:
+        with on_core(own_core):
+            daemon = stack.enter_context(daemon_for(calls, *settings, workers=A_PROCESSOR_EACH)).wait_ready()
+        stack.enter_context(on_core(load_core))
+        live = stack.enter_context(LiveCalls(daemon, calls)).wait_live()
         alone.append(measured(daemon, seconds))
         for _ in range(PAIRS):
             with Crowd(daemon, kind, count) as crowd, Killing(crowd, active=kind == "eager") as killing:
@@ -95,7 +108,7 @@ def _judge_kind(kind: str, outcome: Outcome, alone: list[Window], beside: list[W
     if kind == "slow":
         outcome.count(outcome.own["readers"] > 0, "slow readers were lapped")
     if kind == "waiting":
-        bells = max(one.bells / one.seconds / WORKERS for one in beside)
+        bells = max(one.bells_a_second for one in beside)
         outcome.timed(bells <= BELLS_A_SECOND, f"{bells:.0f} bells a second and worker")
         idle = [fmean(one.cpu_share for one in around) for around in pairwise(alone)]
         added = median(late - early for early, late in zip(idle, (one.cpu_share for one in beside), strict=True))
