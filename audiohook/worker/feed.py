@@ -82,6 +82,13 @@ def feed_for(decoder: Decoder, media: Media, writer: StreamWriter, row: Row, tel
     return PcmFeed(decoder, writer, row)
 
 
+def _pass(row: Row, writer: StreamWriter, frames: int, cause: int, now_ns: int, packets: int, wire_bytes: int) -> None:
+    """Let the time of packets pass that nobody hears, and count them."""
+    row.count("packets", packets)
+    row.count("wire_bytes", wire_bytes)
+    writer.gap(frames, cause, now_ns, packets, wire_bytes)
+
+
 class OpusFeed:
     """Opus packets, cut out of messages by the stream's framing policy; what libopus refuses is concealed."""
 
@@ -125,12 +132,7 @@ class OpusFeed:
                 wire_bytes += len(packet)
                 packets += 1
         if packets:
-            self._pass(frames, cause, now_ns, packets, wire_bytes)
-
-    def _pass(self, frames: int, cause: int, now_ns: int, packets: int, wire_bytes: int) -> None:
-        self._row.count("packets", packets)
-        self._row.count("wire_bytes", wire_bytes)
-        self._writer.gap(frames, cause, now_ns, packets, wire_bytes)
+            _pass(self._row, self._writer, frames, cause, now_ns, packets, wire_bytes)
 
     def measure(self, elapsed_ns: int, cause: int, now_ns: int) -> None:
         """Let the time pass between the arrivals of two packets between which none was sent, in whole packets.
@@ -174,7 +176,7 @@ class OpusFeed:
         frames = self._decoder.decode_into(packet, ctypes.addressof(self._scratch))
         ctypes.memset(self._scratch, 0, len(self._scratch))
         self._packet_frames = frames if frames > 0 else self._packet_frames
-        self._pass(self._packet_frames, layout.MASK, now_ns, 1, len(packet))
+        _pass(self._row, self._writer, self._packet_frames, layout.MASK, now_ns, 1, len(packet))
 
     def _conceal(self, now_ns: int, wire_bytes: int) -> None:
         """Fill in for a packet that could not be decoded, for as long as the last good one was."""
@@ -219,9 +221,7 @@ class PcmFeed:
         if audible:
             frames = sum(map(self._decoder.frames_in, audible))
             wire_bytes = sum(map(len, audible))
-            self._row.count("packets", len(audible))
-            self._row.count("wire_bytes", wire_bytes)
-            self._writer.gap(frames, cause, now_ns, len(audible), wire_bytes)
+            _pass(self._row, self._writer, frames, cause, now_ns, len(audible), wire_bytes)
 
     def finish(self, now_ns: int) -> None:
         """Nothing is ever held back."""

@@ -9,12 +9,11 @@ below bounds.
 """
 
 import sys
-from collections import Counter
 from dataclasses import dataclass
 
 from audiohook.load.debian_packages import PackagesError
 from tests.bench.accept_path import ENDED, KEPT, SIZES
-from tests.bench.callgrind import Counts, count
+from tests.bench.callgrind import Counts, between, count, each_of, most_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +32,9 @@ def measure() -> list[Cost]:
 
 def costs_of(counts: Counts) -> list[Cost]:
     """Return what a call of each kind costs: the larger run less the smaller."""
-    small, large = SIZES
     found = []
     for kind in (KEPT, ENDED):
-        objects = Counter(counts[f"{kind} {large}"])
-        objects.subtract(counts[f"{kind} {small}"])
-        call = {name: round(total / (large - small)) for name, total in objects.most_common() if total > 0}
+        call = each_of(between(counts, kind, SIZES), SIZES)
         found.append(Cost(kind, sum(call.values()), call))
     return found
 
@@ -47,8 +43,7 @@ def table(found: list[Cost]) -> str:
     """Return the counts as lines."""
     lines = [f"{'a call, ':<10}{'instructions':>14}   most of it"]
     for one in found:
-        most = ", ".join(f"{name.partition('.')[0]} {total:,}" for name, total in list(one.objects.items())[:4])
-        lines.append(f"{one.kind:<10}{one.instructions:>14,}   {most}")
+        lines.append(f"{one.kind:<10}{one.instructions:>14,}   {most_of(one.objects)}")
     return "\n".join(lines)
 
 

@@ -13,7 +13,6 @@ import itertools
 import os
 import socket
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -24,12 +23,12 @@ from audiohook.memory.arena import MemoryFiles
 from audiohook.net.journal import begin_logging
 from audiohook.net.listener import open_listener
 from audiohook.net.seat import WorkerSeat
-from audiohook.session.context_client import upgrade_headers
 from audiohook.units import NS_PER_S
-from audiohook.wire.client import masked_frame, upgrade_request
+from audiohook.wire.client import masked_frame
 from audiohook.worker.process import Worker
+from tests.bench.accept_clients import request_of
 from tests.bench.callgrind import Requests
-from tests.support.peer import CLOSE, KEY, MASK
+from tests.support.peer import CLOSE, MASK
 
 KEPT, ENDED = KINDS = ("kept", "ended")
 SIZES = (16, 64)
@@ -72,16 +71,9 @@ class Running:
                 self.kept += peers
 
     def _connected(self) -> socket.socket:
-        names = upgrade_headers(
-            call_id=str(uuid.uuid4()),
-            session_id="a-session",
-            user_id="a-user",
-            participant_id=str(uuid.uuid4()),
-            direction="inbound",
-        )
         peer = socket.create_connection(self._address)
         peer.setblocking(False)
-        peer.sendall(upgrade_request("/", "test", names, KEY))
+        peer.sendall(request_of(KEPT))
         return peer
 
     def _await(self, peer: socket.socket, end: bytes) -> None:

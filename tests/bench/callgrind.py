@@ -114,6 +114,25 @@ def count(module: str, *arguments: str) -> Counts:
         return dict(filter(None, (dumped(path.read_text()) for path in sorted(Path(folder).iterdir()))))
 
 
+def between(counts: Counts, kind: str, sizes: tuple[int, int]) -> Counter[str]:
+    """Return what the larger run of a kind took more than the smaller: whatever a run has once cancels out."""
+    small, large = sizes
+    more = Counter(counts[f"{kind} {large}"])
+    more.subtract(counts[f"{kind} {small}"])
+    return more
+
+
+def each_of(more: Counter[str], sizes: tuple[int, int]) -> dict[str, int]:
+    """Return that for one of what was counted, by library, most first."""
+    small, large = sizes
+    return {name: round(total / (large - small)) for name, total in more.most_common() if total > 0}
+
+
+def most_of(objects: dict[str, int]) -> str:
+    """Return the first of them as a line."""
+    return ", ".join(f"{name.partition('.')[0]} {total:,}" for name, total in list(objects.items())[:4])
+
+
 _NAME = re.compile(r"^desc: Trigger: Client Request: (.+)$", re.MULTILINE)
 _OBJECT = re.compile(r"ob=\((\d+)\)(?: (.*))?$")
 

@@ -10,11 +10,10 @@ bounds.
 import argparse
 import json
 import sys
-from collections import Counter
 from dataclasses import asdict, dataclass
 
 from audiohook.load.debian_packages import PackagesError
-from tests.bench.callgrind import Counts, count
+from tests.bench.callgrind import Counts, between, count, each_of, most_of
 from tests.bench.packet_path import KINDS, NOTHING, SIZES
 
 LIBOPUS = "libopus"
@@ -37,17 +36,14 @@ def measure() -> list[Instructions]:
 
 def instructions_of(counts: Counts) -> list[Instructions]:
     """Return what a packet of each kind costs: the larger run less the smaller, less what the counting itself takes."""
-    small, large = SIZES
-    each = {kind: Counter(counts[f"{kind} {large}"]) for kind in KINDS}
-    for kind, objects in each.items():
-        objects.subtract(counts[f"{kind} {small}"])
+    nothing = between(counts, NOTHING, SIZES)
     found = []
     for kind in KINDS:
         if kind == NOTHING:
             continue
-        objects = each[kind]
-        objects.subtract(each[NOTHING])
-        packet = {name: round(total / (large - small)) for name, total in objects.most_common() if total > 0}
+        objects = between(counts, kind, SIZES)
+        objects.subtract(nothing)
+        packet = each_of(objects, SIZES)
         libopus = sum(total for name, total in packet.items() if name.startswith(LIBOPUS))
         found.append(Instructions(kind, libopus, sum(packet.values()) - libopus, packet))
     return found
@@ -57,8 +53,8 @@ def table(found: list[Instructions]) -> str:
     """Return the counts as lines."""
     lines = [f"{'a packet of':<12}{'all':>10}{'libopus':>10}{'ours':>10}   most of it"]
     for one in found:
-        most = ", ".join(f"{name.partition('.')[0]} {total:,}" for name, total in list(one.objects.items())[:4])
-        lines.append(f"{one.kind:<12}{one.libopus + one.ours:>10,}{one.libopus:>10,}{one.ours:>10,}   {most}")
+        counted = f"{one.libopus + one.ours:>10,}{one.libopus:>10,}{one.ours:>10,}"
+        lines.append(f"{one.kind:<12}{counted}   {most_of(one.objects)}")
     return "\n".join(lines)
 
 
