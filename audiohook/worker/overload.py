@@ -10,9 +10,10 @@ start of a call there is a backlog, and turns are long until it is worked off. B
 one before, since in a turn of T comes less than T's worth of work. Under overload, and only then, turns are long and
 *do not shrink*, and no wait ends without work. So:
 
-- a turn that is longer than `lag_ns`, follows no idle wait and is not shorter than the one before by SHRINKING raises
-  the share of packets that are not decoded: by STEP, or by as much as the turn is too long (at twice the load turns
-  double, and small steps would come too late);
+- a turn that is longer than `lag_ns`, follows no idle wait and one of at least half of `lag_ns`, and is not shorter than
+  that by SHRINKING raises the share of packets that are not decoded: by STEP, or by as much as the next one would be too
+  long if it grew as this one did. At twice the load turns double: whoever waits for a second one that is too long, or
+  takes small steps, is too late for who asks something meanwhile (make faults: overload, pongs of 1.5 s);
 - a turn under half of `lag_ns` takes a step back, an idle wait two: there is room again;
 - in between the share stays.
 
@@ -38,6 +39,9 @@ BUSY_NS = NS_PER_S
 SHRINKING = 0.9
 """A turn that is shorter than so much of the one before works a backlog off."""
 
+MOST_GROWTH = 2.0
+"""A turn is not expected to grow by more: some of what made it long comes once."""
+
 
 class Overload:
     """One worker's. `turn` is to be called once for each turn of the loop."""
@@ -59,8 +63,9 @@ class Overload:
             self.share = max(0, self.share - 2 * STEP)
         elif turn_ns > self.lag_ns:
             # A first long turn has nothing to be compared with: its predecessor was short, whatever made it long.
-            if self._last_turn_ns > self.lag_ns and not shrinks:
-                self.share = min(FULL, self.share + max(STEP, FULL - FULL * self.lag_ns // turn_ns))
+            if self._last_turn_ns > self.lag_ns // 2 and not shrinks:
+                growth = min(turn_ns / self._last_turn_ns, MOST_GROWTH)
+                self.share = min(FULL, self.share + max(STEP, FULL - int(FULL * self.lag_ns / (turn_ns * growth))))
         elif turn_ns < self.lag_ns // 2:
             self.share = max(0, self.share - STEP)
         long_and_not_shrinking = min(turn_ns, self._last_turn_ns) > self.lag_ns // 2 and not shrinks

@@ -83,6 +83,15 @@ def test_one_long_turn_is_not_compared_with_the_short_one_before_it() -> None:
     assert overload.share > 0
 
 
+@pytest.mark.parametrize("first_ms", [80, 100, 140, 155])
+def test_turns_that_double_are_stopped_before_anybody_waits_for_a_second(first_ms: int) -> None:
+    worker = Worker(2.0, first_ms * NS_PER_MS // 2).run(20 * NS_PER_S)
+    assert worker.turns[0] == first_ms * NS_PER_MS
+    pairs = zip(worker.turns, worker.turns[1:], strict=False)
+    assert max(one + next_one for one, next_one in pairs) < NS_PER_S * 5 // 4, "a wait is at most two turns"
+    assert max(worker.turns) < 2.3 * LAG_NS
+
+
 def test_new_calls_are_refused_before_anybody_is_shed() -> None:
     worker = Worker(1.05)
     while not worker.overload.share:
