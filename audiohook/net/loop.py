@@ -8,11 +8,11 @@ chores (`every_turn`); every 5 ms and at the turn's end newcomers. What makes it
   most 2 ms a turn. So 100 peers that each send 30 s of audio at once delay live calls by 5 ms; with reads of 64 KB it
   was 1.6 s. Where turns are long, a third
   of the time is the lane's: else whoever gets into it in an overload waits there for ever, pings and all;
-- newcomers, who have not spoken yet, have a selector of their own. They are served at the turn's end, for 4 ms or a
-  third of what the others took, and for 2 ms every 5 ms, in the order that they give themselves (worker/ranks.py). A
-  call that begins costs as much as twenty packets: where a thousand came back in one second, those who had stayed
-  waited for 250 of them at a time, and were taken for an overload. And where turns are long nobody waits for the end
-  of one with his `open`;
+- newcomers, who have not spoken yet, and those who are gone without a word have a selector of their own. They are
+  served at the turn's end, for 4 ms or a third of what the others took, and for 2 ms every 5 ms, in the order that they
+  give themselves (worker/ranks.py). A call that begins costs as much as twenty packets: where a thousand came back in
+  one second, those who had stayed waited for 250 of them at a time, and were taken for an overload. And where turns are
+  long nobody waits for the end of one with his `open`;
 - turns begin at least `pace_ns` apart (but not while the bulk lane waits): what comes within is served in one go.
   A wait, a wake-up and cold caches for each packet cost as much again as all that we do with it (docs/performance.md).
   What comes after a silence is served at once;
@@ -87,7 +87,8 @@ class Loop:
     ) -> None:
         self._pace_ns = pace_ns
         self._rest = rest
-        self._started_ns = 0
+        self.started_ns = 0
+        """When the work of the present turn, or of the last one, began."""
         self.selector = selectors.EpollSelector()
         self._newcomers = selectors.EpollSelector()
         self.selector.register(self._newcomers.fileno(), selectors.EVENT_READ, _Newcomers())
@@ -106,6 +107,8 @@ class Loop:
         """How long the last turn's work took, its wait aside."""
         self.bulk_turns = 0
         """How often the bulk lane was served; whoever reports it may set it back."""
+        self.rush = False
+        """Whether newcomers were left over when their time was up, last."""
         self.timer_lag_ns = 0
         """How late the most overdue timer of the last stretch was."""
 
@@ -123,6 +126,11 @@ class Loop:
         if fd in self._newcomers.get_map():
             key = self._newcomers.unregister(fd)
             self.selector.register(fd, key.events, key.data)
+
+    def defer(self, fd: Any) -> None:
+        """Take a source that is to be served behind the others from now on to the newcomers."""
+        key = self.selector.unregister(fd)
+        self._newcomers.register(fd, key.events, key.data)
 
     def _selector_of(self, fd: Any) -> selectors.EpollSelector:
         return self._newcomers if fd in self._newcomers.get_map() else self.selector
@@ -153,13 +161,13 @@ class Loop:
         """Wait for something to do and do it."""
         until_ns = self._between(self.clock(), self.turn_ns // 2 if self.turn_ns > LONG_TURN_NS else BULK_NS)
         now_ns = self.clock()
-        if self._started_ns + self._pace_ns > now_ns and not self._bulk and not self.idle:
-            self._rest(max(0, min(self._started_ns + self._pace_ns, until_ns) - now_ns) / NS_PER_S)
+        if self.started_ns + self._pace_ns > now_ns and not self._bulk and not self.idle:
+            self._rest(max(0, min(self.started_ns + self._pace_ns, until_ns) - now_ns) / NS_PER_S)
             now_ns = self.clock()
         timeout_ns = 0 if self._bulk else min(max(0, until_ns - now_ns), LONGEST_WAIT_NS)
         ready = self.selector.select(timeout_ns / NS_PER_S)
         self.idle = not ready and not self._bulk
-        self._started_ns = started_ns = self.clock()
+        self.started_ns = started_ns = self.clock()
         if self.idle:
             self.idle_ns = started_ns
         clock = self.clock
@@ -181,15 +189,19 @@ class Loop:
 
     def _serve_newcomers(self, for_ns: int) -> None:
         if not self._newcomers.get_map():
+            self.rush = False
             return
         now_ns = self.clock()
         end_ns = now_ns + for_ns
-        for key, mask in sorted(self._newcomers.select(0), key=_rank):
+        ready = sorted(self._newcomers.select(0), key=_rank)
+        for number, (key, mask) in enumerate(ready, 1):
             if not key.data.closed:
                 key.data.on_ready(mask, now_ns)
                 now_ns = self.clock()
             if now_ns >= end_ns:
+                self.rush = number < len(ready)
                 return
+        self.rush = False
 
     def _between(self, now_ns: int, bulk_ns: int) -> int:
         """Serve the bulk lane, the timers and the chores; return when the next turn must be at the latest."""

@@ -11,7 +11,7 @@ import selectors
 from collections.abc import Callable
 from typing import Protocol
 
-from audiohook.auth.proxy_protocol import ProxyHeaderReader, ProxyMalformed
+from audiohook.auth.proxy_protocol import ProxyMalformed
 from audiohook.call import Call, Outcome, Session, Terms
 from audiohook.errors import (
     INTERNAL_ERROR,
@@ -39,7 +39,8 @@ from audiohook.worker.access import Access
 from audiohook.worker.intake import Intake
 from audiohook.worker.occurrences import take_down
 from audiohook.worker.overload import Overload
-from audiohook.worker.ranks import FRESH, SILENT, SLOW, rank_after
+from audiohook.worker.peer_address import PeerAddress
+from audiohook.worker.ranks import FRESH, LEAVING, SILENT, SLOW, rank_after
 from audiohook.worker.shedding import Shedding
 from audiohook.worker.stream_intake import StreamIntake
 
@@ -53,12 +54,13 @@ LANE_NS = NS_PER_MS
 SHED_BYTES = 65_536
 """A read in the bulk lane of what is only to be counted."""
 
+LAST_PORTIONS = 8
+"""Of what lies unread, where a newer connection of the call has come."""
+
 
 class Owner(Protocol):
-    """Who keeps the connections: told when a stream begins, and once when a connection is gone.
-
-    `clear_way`: a stream is about to begin. If an older connection is in its way, `then` is called once it is not, and
-    the answer is False.
+    """Who keeps the connections. `clear_way`, before a stream begins: False if an older one is in its way; then `then`
+    is called once it is not.
     """
 
     def clear_way(self, identity: Identity, now_ns: int, then: Callable[[int], None]) -> bool: ...
@@ -72,9 +74,9 @@ class Connection:
     """Lives in the loop from accept to `drop`."""
 
     __slots__ = (
-        *("_access", "_address", "_armed_ns", "_call", "_continues", "_ended", "_half_closed", "_in_bulk"),
-        *("_intake", "_loop", "_mask", "_overload", "_owner", "_pending", "_port", "_proxy"),
-        *("_shedding", "_socket", "_stream", "closed", "newcomer"),
+        *("_access", "_armed_ns", "_call", "_continues", "_ended", "_half_closed", "_in_bulk", "_intake"),
+        *("_loop", "_mask", "_overload", "_owner", "_peer", "_pending", "_shedding", "_socket"),
+        *("closed", "newcomer", "stream"),
     )
 
     def __init__(
@@ -90,16 +92,15 @@ class Connection:
         now_ns: int,
     ) -> None:
         self._socket = socket
-        self._address, self._port = peer
         self._access = access
-        self._proxy = ProxyHeaderReader() if access.wants_proxy_header(self._address) else None
+        self._peer = PeerAddress(peer, behind_proxy_header=access.wants_proxy_header(peer[0]))
         self._continues: Continues | None = None
         self._loop = loop
         self._intake = intake
         self._overload = overload
         self._owner = owner
         self._call = Call(terms, now_ns)
-        self._stream: StreamIntake | None = None
+        self.stream: StreamIntake | None = None
         self._ended = Ended(PEER_VANISHED)
         self._armed_ns = NEVER_NS
         self._pending = b""
@@ -113,11 +114,7 @@ class Connection:
     @property
     def streaming(self) -> bool:
         """Whether a call is going on, with a stream or on the way to one."""
-        return self._stream is not None or self._call.streaming
-
-    @property
-    def stream(self) -> StreamIntake | None:
-        return self._stream
+        return self.stream is not None or self._call.streaming
 
     # ---------------------------------------------------------------------------------------- the loop's calls
 
@@ -128,16 +125,20 @@ class Connection:
             if not mask & _READ or self.closed:
                 return
         if self._in_bulk:
-            # In the bulk lane already: a timer in the middle of this batch of events has read a portion that is not
-            # taken yet, and what is read now would overtake it (tests/loopback/test_connection_time.py).
+            # A timer in the middle of this batch of events has read a portion that is not taken yet, and what is read
+            # now would overtake it (tests/loopback/test_connection_time.py).
             return
-        data = self._socket.read()
+        data = b"" if self.newcomer == LEAVING else self._socket.read()
         if data is None:
             return
         if self.newcomer:
-            self.newcomer = rank_after(data, streaming=self._stream is not None)
+            self.newcomer = rank_after(data, streaming=self.stream is not None)
             if not self.newcomer:
                 self._loop.settle(self._socket)
+        elif not data and self.stream is not None:
+            self.newcomer = LEAVING
+            self._loop.defer(self._socket)
+            return
         if len(data) == self._socket.portion_bytes:
             # Not decoded here: this one has a backlog, and live calls are waiting behind it (net/loop.py).
             self._pending = data
@@ -151,7 +152,7 @@ class Connection:
         # By time and not by bytes: 4 KB are 1.7 s of Opus and 0.25 s of PCMU in stereo. With one portion a round those
         # who send PCMU fell behind the clock, beside others who caught up with half a minute (make faults: stall).
         end_ns = now_ns + LANE_NS
-        while self._take_portion(now_ns):
+        while self._in_bulk and self._take_portion(now_ns):  # else it has left the lane meanwhile (`give_way`)
             now_ns = self._loop.clock()
             if now_ns >= end_ns:
                 return True
@@ -163,7 +164,8 @@ class Connection:
             # Out of the selector nobody else flushes, and a peer that reads must not be taken for one that stalls.
             self._socket.flush()
         pending, self._pending = self._pending, b""
-        self._shedding.look(self._media_ns, self._loop.idle_ns, now_ns, alone=not self._loop.bulk_waiting)
+        media_ns = 0 if self.stream is None else self.stream.media_ns
+        self._shedding.look(media_ns, self._loop.idle_ns, now_ns, alone=not self._loop.bulk_waiting)
         self._take(pending, now_ns)
         if now_ns >= self._call.deadline_ns:
             # Here and not by the timer, which finds a portion pending and leaves the judgement to this place.
@@ -182,10 +184,6 @@ class Connection:
             self._take(data, now_ns)
         return False
 
-    @property
-    def _media_ns(self) -> int:
-        return 0 if self._stream is None else self._stream.media_ns
-
     def _on_timer(self, now_ns: int) -> None:
         if self.closed or now_ns < self._armed_ns:
             return
@@ -194,7 +192,7 @@ class Connection:
         if not self._in_bulk:
             self.on_ready(_READ, now_ns)
         self._armed_ns = NEVER_NS
-        if not self._in_bulk:
+        if not self._in_bulk and self.newcomer != LEAVING:
             self._guarded(lambda: self._call.on_deadline(now_ns), now_ns)
 
     def ask(self, act: Callable[[Session], Outcome], now_ns: int) -> Outcome | None:
@@ -207,10 +205,19 @@ class Connection:
         """End the call for a reason of ours."""
         self._guarded(lambda: self._call.close(why, now_ns), now_ns)
 
+    def give_way(self, why: Closure, now_ns: int) -> None:
+        """As `close`, for a newer connection, which came behind all that lies unread here: that is taken before."""
+        if not self.closed and not self._in_bulk:
+            self.on_ready(_READ, now_ns)
+        for _ in range(LAST_PORTIONS):
+            if self.closed or not self._in_bulk or not self._take_portion(now_ns):
+                break
+        self.close(why, now_ns)
+
     # ---------------------------------------------------------------------------------------- the Call's contract
 
     def _take(self, data: bytes, now_ns: int) -> None:
-        call, stream = self._call, self._stream
+        call, stream = self._call, self.stream
         if stream is not None and data:
             # What the rest of this method does, for nearly all that comes, at two thirds of the cost; what is shed at a
             # quarter: shedding must not need what it is to spare.
@@ -227,8 +234,8 @@ class Connection:
             if not data:
                 self._intake.row.observe("publish_ns", self._loop.clock() - now_ns)
                 return
-        if data and self._proxy is not None:
-            data = self._take_proxy_header(self._proxy, data, now_ns)
+        if data and self._peer.awaits_header:
+            data = self._take_proxy_header(data, now_ns)
             if not data:
                 return
         if data:
@@ -247,21 +254,16 @@ class Connection:
             stream.receive(packet, now_ns)
         return behind
 
-    def _take_proxy_header(self, reader: ProxyHeaderReader, data: bytes, now_ns: int) -> bytes:
+    def _take_proxy_header(self, data: bytes, now_ns: int) -> bytes:
         """Take the header that a proxy puts before everything else; return what comes behind it."""
-        header = reader.receive_data(data)
-        if header is None:
-            return b""
-        if isinstance(header, ProxyMalformed):
-            text = f"proxy header refused: {header.reason}"
-            self._access.strangers.note(PROXY_MALFORMED.slug, text, self._address)
-            self._intake.row.count(PROXY_MALFORMED.slug)
-            self.drop(now_ns, reset=True)
-            return b""
-        self._proxy = None
-        if header.address is not None:
-            self._address, self._port = header.address, header.port or 0
-        return reader.trailing()
+        behind = self._peer.take_header(data)
+        if not isinstance(behind, ProxyMalformed):
+            return behind
+        said = f"proxy header refused: {behind.reason}"
+        self._access.strangers.note(PROXY_MALFORMED.slug, said, self._peer.address)
+        self._intake.row.count(PROXY_MALFORMED.slug)
+        self.drop(now_ns, reset=True)
+        return b""
 
     def _guarded(self, step: Callable[[], None], now_ns: int) -> None:
         if self.closed:
@@ -279,7 +281,7 @@ class Connection:
         # Ours, not the peer's. One call must not take the others with it, and must not be silent about it.
         log.exception("internal error: ending one connection")
         self._ended = Ended(INTERNAL_ERROR.slug, INTERNAL_ERROR.code, INTERNAL_ERROR.text)
-        if self._stream is None:
+        if self.stream is None:
             self._intake.row.count(INTERNAL_ERROR.slug)
         with contextlib.suppress(Exception):  # logged once already; it may be the Call itself that is broken
             self._call.close(INTERNAL_ERROR, now_ns)
@@ -292,13 +294,13 @@ class Connection:
             shed = self._shedding.to_shed(sum(type(event) is AudioArrived for event in events))
         for event in events:
             if isinstance(event, AudioArrived):
-                if self._stream is None:
+                if self.stream is None:
                     continue
                 if shed:
                     shed -= 1
-                    self._stream.shed([event.payload], now_ns)
+                    self.stream.shed([event.payload], now_ns)
                 else:
-                    self._stream.receive(event.payload, now_ns)
+                    self.stream.receive(event.payload, now_ns)
             elif isinstance(event, AccessAsked):
                 self._judge(event, now_ns)
             elif isinstance(event, AdmissionAsked):
@@ -308,10 +310,10 @@ class Connection:
             elif isinstance(event, Continues):
                 self._continues = event
             elif isinstance(event, StreamEvent):
-                if self._stream is not None:
-                    self._stream.take(event, now_ns)
+                if self.stream is not None:
+                    self.stream.take(event, now_ns)
             else:
-                take_down(event, self._intake.row, self._access.strangers, self._address)
+                take_down(event, self._intake.row, self._access.strangers, self._peer.address)
 
     def _judge(self, asked: AccessAsked, now_ns: int) -> None:
         if self._overload.refusing:
@@ -319,10 +321,8 @@ class Connection:
             self._call.refuse(OVERLOADED, now_ns)
             self._handle(self._call.events(), now_ns)
             return
-        connected = self._address
-        self._address, refusal, delay_ns = self._access.judge(asked, connected)
-        if self._address != connected:
-            self._port = 0  # the one we know is the proxy's
+        address, refusal, delay_ns = self._access.judge(asked, self._peer.address)
+        self._peer.is_really(address)
         if refusal is None:
             self._call.let_in(now_ns)
         else:
@@ -338,11 +338,11 @@ class Connection:
             self._guarded(lambda: self._take_in(asked, now_ns), now_ns)
 
     def _take_in(self, asked: AdmissionAsked, now_ns: int) -> None:
-        stream = self._intake.admit(asked, f"{self._address}:{self._port}", self._continues)
+        stream = self._intake.admit(asked, str(self._peer), self._continues)
         if isinstance(stream, Refusal):
             self._call.refuse(stream, now_ns)
         else:
-            self._stream = stream
+            self.stream = stream
             self._socket.portion_bytes = stream.portion_bytes
             self.newcomer = SILENT
             self._owner.stream_began(self, stream)
@@ -350,7 +350,7 @@ class Connection:
         self._handle(self._call.events(), now_ns)
 
     def _end_stream(self, ended: Ended, now_ns: int) -> None:
-        stream, self._stream = self._stream, None
+        stream, self.stream = self.stream, None
         if stream is not None:
             stream.end(ended, now_ns)
 

@@ -1,10 +1,10 @@
 """The newest connection of a call wins: whoever still holds its stream is closed before the new one is admitted.
 
 Only in the dialect `context`, where a peer that lost its connection simply comes back, often before anybody here has
-noticed the loss. The stream of the same call, participant and direction is closed with 4409 and PARKED, so that the new
-one can continue it (`ancestry.py`). Is it this worker's, that happens at once; is it another's, that one is asked, and
-the new connection waits for the answer, at most WAIT_NS: then its stream begins without a predecessor. Audio is never
-refused for it, and at no time are two connections told that they are the call's.
+noticed the loss. The stream of the same call, participant and direction takes what still lies unread, is closed with
+4409 and PARKED, so that the new one can continue it (`ancestry.py`). Is it this worker's, that happens at once; is it
+another's, that one is asked, and the new connection waits for the answer, at most WAIT_NS: then its stream begins
+without a predecessor. Audio is never refused for it, and at no time are two connections told that they are the call's.
 
 Where the direction is not said, two connections of one participant may be the two directions of a call: there only a
 connection of the same session takes the place of one that is open.
@@ -32,7 +32,7 @@ _OPEN_STATES = (layout.LIVE, layout.PAUSED, layout.HELD)
 class Closable(Protocol):
     """A connection, as far as it can be ended."""
 
-    def close(self, why: Closure, now_ns: int) -> None: ...
+    def give_way(self, why: Closure, now_ns: int) -> None: ...
 
 
 Ask = Callable[[Verb, int, int, Callable[[Reply], None]], None]
@@ -60,7 +60,7 @@ class Succession:
             if identity.direction == "unknown" and card["session_id"] != identity.session_id:
                 continue
             if card["slot"] in self._pool.held:
-                self._calls[card["slot"]].close(SUPERSEDED, now_ns)
+                self._calls[card["slot"]].give_way(SUPERSEDED, now_ns)
             else:
                 foreign.append(card)
         if not foreign:

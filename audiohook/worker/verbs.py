@@ -92,7 +92,7 @@ def _tell_hold(
 
 
 def _take_over(command: Command, connection: Connection, stream: StreamIntake, now_ns: int) -> Reply:
-    connection.close(SUPERSEDED, now_ns)
+    connection.give_way(SUPERSEDED, now_ns)
     return command.done()
 
 

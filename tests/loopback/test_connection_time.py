@@ -4,11 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from audiohook.errors import SUPERSEDED
 from audiohook.net.loop import BULK_NS
 from audiohook.net.stream_socket import READ_BYTES
 from audiohook.session.context import CLOSE_WAIT_NS
 from audiohook.units import NS_PER_S
 from audiohook.wire.frames import Ping
+from audiohook.worker.connection import LAST_PORTIONS
+from audiohook.worker.ranks import LEAVING
 from tests.support.calls import DEGRADED_NS, HEARTBEAT_NS, PONG, REQUEST_NS, frame, plain, upgrade
 from tests.support.connections import ConnectionBench, Peer, connections
 from tests.support.tcp import wait_readable
@@ -171,3 +174,65 @@ def test_a_stale_event_does_not_let_later_bytes_overtake_a_portion_that_waits(wo
     worker.until(lambda: worker.count("packets") == packets)
     assert worker.count("protocol_error") == 0
     assert peer.connection.streaming
+
+
+@pytest.mark.parametrize("packets", [1, 2 * READ_BYTES // len(frame(OPUS_SILENCE)) + 3])
+def test_what_lies_unread_where_a_newer_connection_comes_is_taken_first(worker: ConnectionBench, packets: int) -> None:
+    """Who comes back was cut off a moment ago: its last packets may be here and unread (make soak: mass-reconnect)."""
+    peer = worker.connect().upgraded()
+    peer.send(frame(OPUS_SILENCE) * packets)
+    wait_readable(peer.connection._socket)
+    peer.connection.give_way(SUPERSEDED, worker.loop.clock())
+    assert worker.count("packets") == packets
+    assert not peer.connection.streaming
+    assert worker.count("superseded") == 1
+    for _ in range(3):
+        worker.loop.turn()
+    assert worker.count("internal_error") == 0
+
+
+def test_who_gives_way_while_it_waits_in_the_bulk_lane_loses_nothing_of_it(worker: ConnectionBench) -> None:
+    peer = worker.connect().upgraded()
+    packets = 2 * READ_BYTES // len(frame(OPUS_SILENCE)) + 3
+    peer.send(frame(OPUS_SILENCE) * packets)
+    wait_readable(peer.connection._socket)
+    peer.connection.on_ready(1, worker.loop.clock())
+    assert worker.loop.bulk_waiting == 1
+    peer.connection.give_way(SUPERSEDED, worker.loop.clock())
+    assert worker.count("packets") == packets
+    worker.until(lambda: not worker.loop.bulk_waiting)
+    assert (worker.count("superseded"), worker.count("internal_error")) == (1, 0)
+    peer.socket.close()
+    worker.until(lambda: peer.connection.closed)
+
+
+def test_a_peer_that_never_stops_cannot_keep_its_call_from_who_takes_it_over(worker: ConnectionBench) -> None:
+    peer = worker.connect().upgraded()
+    sent = frame(OPUS_SILENCE) * ((LAST_PORTIONS + 4) * READ_BYTES // len(frame(OPUS_SILENCE)))
+    peer.socket.sendall(sent[: (LAST_PORTIONS + 4) * READ_BYTES])
+    wait_readable(peer.connection._socket)
+    peer.connection.give_way(SUPERSEDED, worker.loop.clock())
+    assert worker.count("superseded") == 1
+    assert worker.count("wire_bytes") < (LAST_PORTIONS + 2) * READ_BYTES
+
+
+def test_who_is_gone_without_a_word_is_ended_behind_those_who_talk(worker: ConnectionBench) -> None:
+    """A thousand at once would else make one turn half a second long."""
+    peer = worker.connect().upgraded().send(frame(OPUS_SILENCE))
+    worker.until(lambda: worker.count("packets") == 1)
+    peer.socket.close()
+    wait_readable(peer.connection._socket)
+    peer.connection.on_ready(1, worker.loop.clock())
+    assert (peer.connection.newcomer, worker.count("peer_vanished")) == (LEAVING, 0)
+    worker.loop.turn()
+    assert (peer.connection.closed, worker.count("peer_vanished")) == (True, 1)
+
+
+def test_who_is_gone_is_not_judged_by_the_clock_before_that_is_read(worker: ConnectionBench) -> None:
+    peer = worker.connect().upgraded().send(frame(OPUS_SILENCE))
+    worker.until(lambda: worker.count("packets") == 1)
+    peer.socket.close()
+    wait_readable(peer.connection._socket)
+    worker.skipped_ns += 3 * HEARTBEAT_NS
+    worker.until(lambda: peer.connection.closed)
+    assert (worker.count("peer_vanished"), worker.count("heartbeat_lost")) == (1, 0)

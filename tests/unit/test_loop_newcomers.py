@@ -88,3 +88,27 @@ def test_a_newcomer_that_is_closed_in_the_batch_is_skipped(bench: Bench) -> None
     first, second = bench.ready(2, lambda source: setattr(second, "closed", True), newcomer=1)
     bench.loop.turn()
     assert bench.served() == [first.number]
+
+
+def test_who_is_to_be_served_later_waits_behind_the_others_from_then_on(bench: Bench) -> None:
+    def defer(source: Ready) -> None:
+        if source.number == 0 and not source.newcomer:
+            source.newcomer = 2
+            bench.loop.defer(bench.fds[0])
+
+    bench.ready(3, defer)
+    bench.loop.turn()
+    assert bench.served() == [0, 1, 2, 0]
+    bench.log.clear()
+    bench.loop.turn()
+    assert bench.served() == [1, 2, 0]
+    bench.loop.unregister(bench.fds[0])
+
+
+def test_it_is_a_rush_while_newcomers_are_left_over(bench: Bench) -> None:
+    newcomers(bench, 5, NEWCOMERS_NS // 2)
+    rushes = []
+    for _ in range(4):
+        bench.loop.turn()
+        rushes.append(bench.loop.rush)
+    assert rushes == [True, True, False, False]

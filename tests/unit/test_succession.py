@@ -20,7 +20,7 @@ class Older:
     def __init__(self) -> None:
         self.closed: list[Closure] = []
 
-    def close(self, why: Closure, now_ns: int) -> None:
+    def give_way(self, why: Closure, now_ns: int) -> None:
         self.closed.append(why)
 
 

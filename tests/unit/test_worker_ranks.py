@@ -2,13 +2,13 @@
 
 import pytest
 
-from audiohook.worker.ranks import FRESH, SILENT, SLOW, rank_after
+from audiohook.worker.ranks import FRESH, LEAVING, SILENT, SLOW, rank_after
 from tests.support.calls import BINARY, CLOSE, PING, PONG, TEXT, frame
 
 
 @pytest.mark.parametrize("opcode", [TEXT, PING, PONG, CLOSE])
 def test_who_has_a_stream_and_sends_no_audio_comes_first(opcode: int) -> None:
-    assert rank_after(frame(b"12", opcode), streaming=True) == SILENT < FRESH < SLOW
+    assert rank_after(frame(b"12", opcode), streaming=True) == SILENT < LEAVING < FRESH < SLOW
 
 
 @pytest.mark.parametrize("fin", [True, False])
