@@ -10,11 +10,15 @@ start of a call there is a backlog, and turns are long until it is worked off. B
 one before, since in a turn of T comes less than T's worth of work. Under overload, and only then, turns are long and
 *do not shrink*, and no wait ends without work. So:
 
-- a turn that is longer than `lag_ns`, follows no idle wait and one of at least half of `lag_ns`, and is not shorter than
-  that by SHRINKING raises the share of packets that are not decoded: by STEP, or by as much as the next one would be too
-  long if it grew as this one did. At twice the load turns double: whoever waits for a second one that is too long, or
-  takes small steps, is too late for who asks something meanwhile (make faults: overload, pongs of 1.5 s);
-- a turn under half of `lag_ns` takes a step back, an idle wait two: there is room again;
+- a turn that is longer than `lag_ns`, follows no idle wait and one of at least half of `lag_ns`, and is not shorter
+  than that by SHRINKING raises the share of packets that are not decoded: by STEP, or by as much as the next one would
+  be too long if it grew as this one did. That is known as soon as it has lasted so long (`during`), and acted upon
+  then: at twice the load turns double, and whoever waits for the end of one that is too long, or takes small steps, is
+  too late for who asks something meanwhile (make faults: overload). But in a rush, while more calls come and go than
+  their part of a turn has time for, the one before must have been longer than `lag_ns`: a rush is over soon, and those
+  who stayed are not to pay for it (make faults: reconnect);
+- a turn under half of `lag_ns` takes a step back, an idle wait two: there is room again. But only once in half of
+  `lag_ns`: behind a long turn come short ones in which next to nothing has arrived, and say nothing;
 - in between the share stays.
 
 `share` is in 1/FULL. It says of how many of a connection's packets in a turn the oldest are not decoded; their time is
@@ -49,28 +53,42 @@ class Overload:
     def __init__(self, lag_ns: int) -> None:
         self.lag_ns = lag_ns
         self._last_turn_ns = 0
+        self._last_growth = 1.0
+        self._eased_ns = 0
+        self._raised = False
         self.share = 0
         """How many of 16 packets are not decoded."""
         self.refusing = False
 
-    def turn(self, turn_ns: int, now_ns: int, *, idle: bool, idle_ns: int) -> None:
+    def during(self, turn_ns: int, *, rush: bool = False) -> None:
+        """Take note of a turn that has worked for `turn_ns` and is not over."""
+        # A first long turn has nothing to be compared with: its predecessor was short, whatever made it long.
+        long_before = self._last_turn_ns > (self.lag_ns if rush else self.lag_ns // 2)
+        if self._raised or turn_ns <= self.lag_ns or not long_before or self._shrinks(turn_ns):
+            return
+        self._raised = True
+        # What is not over may grow yet: as the one before did, at least.
+        growth = min(max(turn_ns / self._last_turn_ns, self._last_growth), MOST_GROWTH)
+        self.share = min(FULL, self.share + max(STEP, FULL - int(FULL * self.lag_ns / (turn_ns * growth))))
+
+    def turn(self, turn_ns: int, now_ns: int, *, idle: bool, idle_ns: int, rush: bool = False) -> None:
         """Take note of a turn that worked for `turn_ns`; `idle`: its wait had ended with nothing to do.
 
         `idle_ns` is when that was so last, this turn's wait included.
         """
-        shrinks = turn_ns < SHRINKING * self._last_turn_ns
-        if idle:
-            self.share = max(0, self.share - 2 * STEP)
-        elif turn_ns > self.lag_ns:
-            # A first long turn has nothing to be compared with: its predecessor was short, whatever made it long.
-            if self._last_turn_ns > self.lag_ns // 2 and not shrinks:
-                growth = min(turn_ns / self._last_turn_ns, MOST_GROWTH)
-                self.share = min(FULL, self.share + max(STEP, FULL - int(FULL * self.lag_ns / (turn_ns * growth))))
-        elif turn_ns < self.lag_ns // 2:
-            self.share = max(0, self.share - STEP)
-        long_and_not_shrinking = min(turn_ns, self._last_turn_ns) > self.lag_ns // 2 and not shrinks
+        self.during(turn_ns, rush=rush)
+        eases = (idle or turn_ns < self.lag_ns // 2) and now_ns - self._eased_ns >= self.lag_ns // 2
+        if self.share and eases:
+            self._eased_ns = now_ns
+            self.share = max(0, self.share - (2 * STEP if idle else STEP))
+        long_and_not_shrinking = min(turn_ns, self._last_turn_ns) > self.lag_ns // 2 and not self._shrinks(turn_ns)
         self.refusing = self.share > 0 or (long_and_not_shrinking and now_ns - idle_ns > BUSY_NS)
+        self._last_growth = turn_ns / max(1, self._last_turn_ns)
         self._last_turn_ns = turn_ns
+        self._raised = False
+
+    def _shrinks(self, turn_ns: int) -> bool:
+        return turn_ns < SHRINKING * self._last_turn_ns
 
 
 QUIET_NS = 2 * NS_PER_S

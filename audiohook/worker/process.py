@@ -221,12 +221,15 @@ class Worker:
     def _every_turn(self, now_ns: int) -> int:
         """Ring the bell and judge the turn; do the chores if they are due. Return when the next turn must be."""
         row = self.row
-        if self.loop.turns != self._turns:  # else in the middle of one
+        if self.loop.turns != self._turns:
             self._turns = self.loop.turns
             row.observe("turn_ns", self.loop.turn_ns)
-            self.overload.turn(self.loop.turn_ns, now_ns, idle=self.loop.idle, idle_ns=self.loop.idle_ns)
+            loop = self.loop
+            self.overload.turn(loop.turn_ns, now_ns, idle=loop.idle, idle_ns=loop.idle_ns, rush=loop.rush)
             self._overload_notice.turn(self.overload, now_ns)
             row.observe("loop_lag_ns", self.loop.timer_lag_ns)
+        else:
+            self.overload.during(now_ns - self.loop.started_ns, rush=self.loop.rush)
         bell_ns = row.pay_bell(now_ns) or NEVER_NS
         if now_ns >= self._chores_ns:
             self._next_ns = self._do_chores(now_ns)
