@@ -3,12 +3,15 @@
 from tests.faults.live import LiveCalls
 from tests.faults.outcome import Outcome
 from tests.faults.row import Row
-from tests.faults.scene import daemon_for, judge_calls, judge_log, unusual_lines
+from tests.faults.scene import A_PROCESSOR_EACH, daemon_for, judge_calls, judge_log, unusual_lines
 
 PEERS_A_CALL = 5
 ANSWERED_S = 2.0
 KINDS = 1
 """Refused, where the machine is too busy for so many at once."""
+
+SAYING = ("--v2-message-ms", "500")
+"""What so many say while they are there is not asked here, and whoever sends it shares the processors with us."""
 
 RING = "memory.ring_seconds=8"
 """Thirty seconds for each of so many, before and after, would be gigabytes."""
@@ -17,12 +20,15 @@ RING = "memory.ring_seconds=8"
 def run(calls: int, seconds: float) -> Outcome:
     outcome = Outcome(calls)
     count = PEERS_A_CALL * calls
-    with daemon_for(calls + 2 * count, RING) as daemon, LiveCalls(daemon.wait_ready(), calls) as live:
+    with (
+        daemon_for(calls + 2 * count, RING, workers=A_PROCESSOR_EACH) as daemon,
+        LiveCalls(daemon.wait_ready(), calls) as live,
+    ):
         live.wait_live()
         log = unusual_lines(daemon)
         # The connects of so many take a while, and all are to be open in the middle of their calls.
         lasts_s = seconds + 2.5 * count / 250
-        options = ("--fault", "mass-reconnect")
+        options = ("--fault", "mass-reconnect", *SAYING)
         crowd = LiveCalls(daemon, count, dialect="audiohook2", seconds=lasts_s, verify=False, options=options)
         with crowd:
             back = crowd.wait_end(lasts_s * 2 + 60)
