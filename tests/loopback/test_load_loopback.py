@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
@@ -283,13 +284,16 @@ def test_frames_that_the_kernel_takes_in_pieces_arrive_whole_and_in_order() -> N
     """A server that reads too slowly: nothing is skipped, nothing is sent twice, and the packets that waited count."""
     packets = [os.urandom(40_000 + number) for number in range(400)]
     frames = (masked_frame(packet, b"mask") for packet in packets)
+    reads_on = threading.Event()
     with Acceptor() as acceptor, placed_call(acceptor, frames) as (call, turn):
         while call.state is not State.OPEN:
             turn()
+        acceptor._on_packet = lambda peer: reads_on.wait(DEADLINE_SECONDS)
         for _ in packets:
             call.send_packet(0)
         call.hang_up("completed", 0)
         assert call.stalled > 0
+        reads_on.set()
         wait_until(lambda: bool(turn() or call.outcome))
         assert acceptor.peers[0].packets == packets
         assert call.outcome == CallOutcome(0, "completed", "", 400, 1, opened=True)
