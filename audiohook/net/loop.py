@@ -6,8 +6,8 @@ chores (`every_turn`); every 5 ms and at the turn's end newcomers. What makes it
 - a socket is read a portion at a time: 4 KB, or a second of PCM (worker/feed.py). One that fills a read has more to
   say than a live call ever has: it leaves the selector and waits in the *bulk lane*, which is served round-robin for at
   most 2 ms a turn. So 100 peers that each send 30 s of audio at once delay live calls by 5 ms; with reads of 64 KB it
-  was 1.6 s. Where turns are long, a third
-  of the time is the lane's: else whoever gets into it in an overload waits there for ever, pings and all;
+  was 1.6 s. Where turns are long, a third of the time is the lane's: else whoever gets into it in an overload waits
+  there for ever, pings and all;
 - newcomers, who have not spoken yet, and those who are gone without a word have a selector of their own. They are
   served at the turn's end, for 4 ms or a third of what the others took, and for 2 ms every 5 ms, in the order that they
   give themselves (worker/ranks.py). A call that begins costs as much as twenty packets: where a thousand came back in

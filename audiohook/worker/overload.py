@@ -76,7 +76,8 @@ class Overload:
 
         `idle_ns` is when that was so last, this turn's wait included.
         """
-        self.during(turn_ns, rush=rush)
+        if not idle:
+            self.during(turn_ns, rush=rush)
         eases = (idle or turn_ns < self.lag_ns // 2) and now_ns - self._eased_ns >= self.lag_ns // 2
         if self.share and eases:
             self._eased_ns = now_ns

@@ -115,6 +115,13 @@ def test_a_turn_that_is_not_over_is_acted_upon_once() -> None:
     assert overload.share > raised
 
 
+def test_a_turn_behind_an_idle_wait_is_no_overload_however_long() -> None:
+    overload = Overload(LAG_NS)
+    overload.turn(LAG_NS, 0, idle=False, idle_ns=0)
+    overload.turn(2 * LAG_NS, 0, idle=True, idle_ns=0)
+    assert overload.share == 0
+
+
 def test_in_a_rush_two_turns_have_to_be_too_long() -> None:
     overload = Overload(LAG_NS)
     overload.turn(LAG_NS * 2 // 3, 0, idle=False, idle_ns=0, rush=True)
