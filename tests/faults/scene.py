@@ -7,7 +7,7 @@ from typing import Any
 from audiohook.memory import layout
 from tests.faults.live import Told
 from tests.faults.outcome import Outcome
-from tests.support.daemon import Daemon, descriptors, kill, link
+from tests.support.daemon import Daemon, descriptors, link
 
 WORKERS = 4
 A_PROCESSOR_EACH = 0
@@ -64,12 +64,6 @@ def accepted_ports(pid: int) -> set[int]:
     inodes = {link(pid, fd)[len("socket:[") : -1] for fd in descriptors(pid) if link(pid, fd).startswith("socket:[")}
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {int(fields[2].rpartition(":")[2], 16) for fields in lines if fields[9] in inodes}
-
-
-def freeze(daemon: Daemon, pid: int, number: int) -> None:
-    """Stop a process, and wait until it stands still."""
-    kill(pid, number)
-    daemon.wait(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop")
 
 
 def cpu_ns(pid: int) -> int:

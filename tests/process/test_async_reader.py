@@ -1,7 +1,6 @@
 """The asynchronous reader beside a real daemon: the same samples, no blocked event loop, nothing left behind."""
 
 import asyncio
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import soxr
 
 import audiohook
 from tests.support.awaiting import Heard, leaving_nothing, run, ticking, until
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, kill
 from tests.support.peer import Talking, call, decoded, packets_of
 
 StartDaemon = Callable[..., Daemon]
@@ -177,14 +176,14 @@ def test_a_desk_that_stands_still_blocks_no_event_loop(start_daemon: StartDaemon
             heard = Heard()
             async with audiohook.attach_async(daemon.hub_path) as hub:
                 assert daemon.watched() == []
-                os.kill(daemon.desk(), signal.SIGSTOP)
+                kill(daemon.desk(), signal.SIGSTOP)
                 async with ticking() as turns:
                     reading = asyncio.create_task(heard.read(hub.open(call_id=peer.call_id), frames=320))
                     await until(lambda: len(heard.blocks) > 20, "20 blocks")
                     reading.cancel()
                     await asyncio.gather(reading, return_exceptions=True)
                     assert not daemon.watched()
-                    os.kill(daemon.desk(), signal.SIGCONT)
+                    kill(daemon.desk(), signal.SIGCONT)
                 assert max(turns) < 2.5, "asking the desk takes 5 s"
 
     run(main())
@@ -199,7 +198,7 @@ def test_one_that_cannot_attach_is_cancelled_at_once_and_leaves_nothing(start_da
 
     async def main() -> None:
         desk = daemon.desk()
-        os.kill(desk, signal.SIGSTOP)
+        kill(desk, signal.SIGSTOP)
         async with ticking() as turns:
             attaching = asyncio.create_task(attach())
             await until(lambda: len(turns) > 5, "five turns")
@@ -207,7 +206,7 @@ def test_one_that_cannot_attach_is_cancelled_at_once_and_leaves_nothing(start_da
             await asyncio.gather(attaching, return_exceptions=True)
             assert attaching.cancelled()
             assert max(turns) < 2.5
-        os.kill(desk, signal.SIGCONT)
+        kill(desk, signal.SIGCONT)
 
     run(main())
 

@@ -16,7 +16,7 @@ import pytest
 import audiohook
 from audiohook.control.commander import Commander
 from audiohook.session.context_client import upgrade_headers
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, kill
 from tests.support.peer import PACKET_FRAMES, RATE_HZ, Peer, decoded, packets_of
 
 PACKETS = packets_of(0)
@@ -225,7 +225,7 @@ def test_a_connection_whose_worker_is_stopped_holds_nobody_up_for_long(start_dae
     caller.say(peer, 2)
     row = caller.stream(0, "LIVE").card()["row"]
     stopped = daemon.row("pid")[row]
-    os.kill(stopped, signal.SIGSTOP)
+    kill(stopped, signal.SIGSTOP)
     try:
         back = caller.connect()
         back.send_packets(PACKETS[:4])
@@ -233,7 +233,7 @@ def test_a_connection_whose_worker_is_stopped_holds_nobody_up_for_long(start_dae
         daemon.wait(lambda: stream.totals.length == 4 * PACKET_FRAMES, "its audio")
         assert stream.card()["continues_slot"] == 0xFFFFFFFF
     finally:
-        os.kill(stopped, signal.SIGCONT)
+        kill(stopped, signal.SIGCONT)
     assert peer.read_close()[0] == 4409, "once it goes on, it closes the older one"
     assert back.close() == 1000
 

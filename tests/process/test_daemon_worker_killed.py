@@ -212,7 +212,6 @@ def kill_one(scene: Scene, knocking: Knocking, choice: random.Random, stopped_fi
     held: set[int] | None = None
     if stopped_first:
         kill(pid, signal.SIGSTOP)
-        daemon.wait(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop")
         held = accepted_ports(pid)
         victims = [placed for placed in scene.placed if placed.row == row]
         last_commit = {placed.stream.stream_id: placed.stream.totals.length for placed in victims}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.daemon import PATIENCE_S, ROOT, Daemon
+from tests.support.daemon import PATIENCE_S, ROOT, Daemon, kill
 from tests.support.peer import Peer, Samples, Talking, call, call_again, decoded, packets_of
 
 StartDaemon = Callable[..., Daemon]
@@ -287,7 +287,7 @@ def test_one_that_stood_still_says_what_it_lost(start_daemon: StartDaemon, folde
         recorder.wait_logged("recording stream=")
         peer.send_packets(packets_of(1)[:50])
         until(lambda: verdicts(folder) and len(played(verdicts(folder)[peer.call_id][0])) == 16_000, "a second")
-        recorder.process.send_signal(signal.SIGSTOP)
+        kill(recorder.process.pid, signal.SIGSTOP)
         for _ in range(3):
             peer.send_packets(packets_of(1))
         stream = daemon.hub.open(call_id=peer.call_id)

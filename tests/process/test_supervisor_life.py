@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from tests.process.running import Running, ask, read_answer
+from tests.support.daemon import kill
 
 
 def test_all_ready_is_announced_once_and_calls_are_answered() -> None:
@@ -113,7 +114,7 @@ def test_drain_deadline_hurries() -> None:
 def test_third_signal_kills_workers_that_hear_nothing() -> None:
     with Running("stubborn") as service:
         service.wait_for("ready")
-        os.kill(service.pid_of(0), signal.SIGSTOP)
+        kill(service.pid_of(0), signal.SIGSTOP)
         service.signal(signal.SIGTERM)
         service.wait_for("urged", row=1, signal="SIGTERM")
         service.signal(signal.SIGTERM)

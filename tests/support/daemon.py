@@ -264,10 +264,30 @@ def link(pid: int, fd: int) -> str:
 
 
 def kill(pid: int, number: int) -> None:
+    """Send a signal to a process, if it is still there. SIGSTOP returns when every thread of it stands still.
+
+    The signal alone does not say so: one thread has to run to take it and tell the others, which go on until then.
+    On a busy machine that is milliseconds, in which a reader has read two blocks more.
+    """
     try:
         os.kill(pid, number)
+        deadline = time.monotonic() + PATIENCE_S
+        while number == signal.SIGSTOP and set(thread_states(pid)) - set("TZX"):
+            assert time.monotonic() < deadline, f"process {pid} does not stand still"
+            time.sleep(LOOK_S)
     except ProcessLookupError:
         pass
+
+
+def thread_states(pid: int) -> list[str]:
+    """Return the state of each thread of a process, as /proc has it; none of a process that is gone."""
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            states.append(stat.read_text().rpartition(")")[2].split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+    return states
 
 
 def cpu_seconds(pid: int) -> float:

@@ -16,7 +16,6 @@ from tests.faults.scene import (
     accepted_ports,
     accepting,
     daemon_for,
-    freeze,
     judge_calls,
     streams_of,
     wait_workers,
@@ -33,7 +32,7 @@ def run(calls: int, seconds: float) -> Outcome:
         with Newcomers(daemon.address) as newcomers:
             time.sleep(seconds / 2)  # not a wait for anything: the calls go on before and after
             row, pid = max(accepting(daemon).items(), key=lambda one: len(streams_of(daemon, one[0])))
-            freeze(daemon, pid, signal.SIGSTOP)
+            kill(pid, signal.SIGSTOP)
             held, victims = accepted_ports(pid), streams_of(daemon, row)
             struck_s = time.monotonic()
             kill(pid, signal.SIGKILL)

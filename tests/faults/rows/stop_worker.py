@@ -12,11 +12,11 @@ from tests.faults.scene import (
     accepted_ports,
     accepting,
     daemon_for,
-    freeze,
     judge_calls,
     streams_of,
     wait_workers,
 )
+from tests.support.daemon import kill
 
 HANG_S = 2.0
 REPLACED_S = 3.0
@@ -32,7 +32,7 @@ def run(calls: int, seconds: float) -> Outcome:
             time.sleep(seconds / 2)  # not a wait for anything: the calls go on before and after
             row, pid = max(accepting(daemon).items(), key=lambda one: len(streams_of(daemon, one[0])))
             struck_s = time.monotonic()
-            freeze(daemon, pid, signal.SIGSTOP)
+            kill(pid, signal.SIGSTOP)
             held, victims = accepted_ports(pid), streams_of(daemon, row)
             daemon.wait_logged(rf"hung.* pid={pid} ")
             found_s = time.monotonic() - struck_s
