@@ -36,8 +36,11 @@ class Holds(Lane):
             audiohook.attach(self._hub_path) as hub,
             audiohook.Commander(self._hub_path) as commander,
             ThreadPoolExecutor(1) as hearing,
+            ExitStack() as over,
         ):
             earlier = call(self._address)
+            # Also where its return is refused (the ramp ends in overload): a PARKED call is heard until it is over.
+            over.callback(commander.ask, "end", call=earlier.call_id)
             stream = hub.open(call_id=earlier.call_id)
             # Heard as it is said: where a wave of calls comes meanwhile, what was over may be gone.
             heard = hearing.submit(_heard, hub.open(call_id=earlier.call_id))
