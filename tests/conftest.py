@@ -5,12 +5,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.certificates import Authority, Pair
     from tests.support.daemon import Daemon
+
+# How long an example takes is the machine's business: beside other work it is ten times as long as alone.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture

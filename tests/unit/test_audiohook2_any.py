@@ -293,5 +293,5 @@ class AnyPeer(RuleBasedStateMachine):
         assert self.session.over
 
 
-AnyPeer.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+AnyPeer.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
 TestAnyPeer = AnyPeer.TestCase

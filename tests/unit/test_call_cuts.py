@@ -1,7 +1,7 @@
 """call.py behind the 101: frames, closes, life and ends, in every cut; and any bytes in any cut."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audiohook.errors import CLOSURES, SHUTDOWN, Closure
@@ -305,7 +305,6 @@ STREAMS = st.lists(PIECES, max_size=8).map(b"".join) | st.lists(PIECES, max_size
 
 @given(STREAMS, cut_places(1500), st.booleans())
 @example(upgrade() + frame(b"?", PING) + close_frame(1000), [400], False)
-@settings(deadline=None)
 def test_any_bytes_in_any_cut(data: bytes, places: list[int], eof: bool) -> None:
     def run(pieces: list[bytes]) -> Adapter:
         adapter = Adapter().receive(*pieces)
@@ -328,7 +327,6 @@ STEPS = st.lists(
 
 
 @given(st.booleans(), STEPS)
-@settings(deadline=None)
 def test_whatever_happens_a_call_comes_to_one_end(begun: bool, steps: list[tuple[str, object]]) -> None:
     adapter = streaming() if begun else Adapter()
     for step, given_value in steps:

@@ -44,7 +44,7 @@ def take(adapter: Adapter, step: bytes | str, seq: int) -> None:
 
 
 @pytest.mark.parametrize("dialect", BEGINNINGS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps=STEPS)
 def test_the_short_way_changes_nothing(dialect: str, steps: list[tuple[bytes | str, int]]) -> None:
     short, long = Adapter(hasty=True), Adapter()
@@ -60,7 +60,7 @@ def test_the_short_way_changes_nothing(dialect: str, steps: list[tuple[bytes | s
 
 
 @pytest.mark.parametrize("dialect", BEGINNINGS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps=st.lists(AUDIO | AUDIO | OTHERS.filter(lambda step: isinstance(step, bytes)), max_size=10), data=st.data())
 def test_the_short_ways_change_nothing_in_any_cut(dialect: str, steps: list[bytes], data: st.DataObject) -> None:
     short, long = Adapter(hasty=True), Adapter()

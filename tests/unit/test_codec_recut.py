@@ -176,7 +176,7 @@ def test_it_is_said_within_ten_seconds() -> None:
         assert taken < 10 * 50 * 120
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.integers(SMALLEST_BYTES, 300),
     cuts=st.lists(st.integers(1, 900), min_size=1, max_size=6),

@@ -216,4 +216,4 @@ class AnyErrands(RuleBasedStateMachine):
 
 
 TestAnyErrands = AnyErrands.TestCase
-TestAnyErrands.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnyErrands.settings = settings(max_examples=60, stateful_step_count=40)

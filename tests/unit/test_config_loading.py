@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audiohook.config import Config, Context, ContextPath, Server, load, worker_count
@@ -154,7 +154,6 @@ near_mappings = st.fixed_dictionaries(
 mappings = near_mappings | st.dictionaries(st.sampled_from(list(SECTIONS)) | st.text(), values, max_size=3)
 
 
-@settings(deadline=None)
 @given(mappings, mappings)
 def test_any_mapping_loads_or_is_refused(below: Mapping[str, object], above: Mapping[str, object]) -> None:
     error = refusal(lambda: assemble([("below", below), ("above", above)]))
@@ -178,7 +177,6 @@ good_contexts = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(good_contexts, good_contexts)
 def test_what_is_above_wins_key_by_key(below: dict[str, Any], above: dict[str, Any]) -> None:
     context = assemble([("below", {"context": below}), ("above", {"context": above})]).context
@@ -219,7 +217,6 @@ TOKENS = [
 toml_like = st.lists(st.sampled_from(TOKENS), max_size=20).map(lambda parts: "".join(parts).encode())
 
 
-@settings(deadline=None)
 @given(toml_like | st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_bytes_load_or_are_refused(content: bytes) -> None:
     refused_content(content)
@@ -247,7 +244,6 @@ override_texts = st.text() | st.builds(
 )
 
 
-@settings(deadline=None)
 @given(override_texts)
 def test_any_override_loads_or_is_refused(text: str) -> None:
     error = refusal(lambda: load(None, [text]))

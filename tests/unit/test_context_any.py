@@ -226,5 +226,5 @@ class AnyLife(RuleBasedStateMachine):
         assert self.session.state is State.OVER
 
 
-AnyLife.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+AnyLife.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestAnyLife = AnyLife.TestCase

@@ -92,7 +92,7 @@ def house() -> Iterator[Bench]:
 some_cuts = st.lists(st.integers(0, 100_000), max_size=60)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     bitrate_bps=st.sampled_from([16_000, 24_000, 64_000]),
     count=st.integers(0, 60),
@@ -115,7 +115,7 @@ def test_fixed_restores_any_cut_of_a_constant_stream(
     assert fed.concealed_packets == (1 if missing and count else 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(constant=st.booleans(), count=st.integers(0, 60), cuts=some_cuts, missing=st.integers(0, 5))
 def test_self_delimited_restores_any_cut_of_any_stream(
     house: Bench, constant: bool, count: int, cuts: list[int], missing: int
@@ -139,7 +139,7 @@ any_message = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(messages=st.lists(any_message, max_size=60))
 def test_message_passes_any_stream_untouched(house: Bench, messages: list[bytes]) -> None:
     """Also glued, cut and senseless ones: each message is one packet, and what it decodes to is what the ring has."""

@@ -260,7 +260,7 @@ told = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(told, st.integers(1, 700), st.booleans())
 def test_any_life_of_a_call_is_heard_once_and_whole(told: list[tuple[str, int]], frames: int, converted: bool) -> None:
     with bench(ROOMY) as house:

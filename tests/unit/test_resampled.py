@@ -271,7 +271,7 @@ def test_a_gap_that_is_still_growing_is_one_gap(house: Bench) -> None:
 steps = st.lists(st.tuples(st.sampled_from(["audio", "gap"]), st.integers(1, 500)), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps, st.integers(1, 900), st.sampled_from([8000, 12_000, 16_000, 22_050]), st.booleans())
 def test_any_timeline(told: list[tuple[str, int]], frames: int, rate_hz: int, skip: bool) -> None:
     with bench() as house:

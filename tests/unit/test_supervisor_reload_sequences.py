@@ -269,7 +269,7 @@ kinds = st.sampled_from(
 acts = st.lists(st.tuples(kinds, st.integers(0, 9), st.integers(0, 90_000)), max_size=50)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(st.integers(1, 3), st.integers(0, 6), st.integers(1, 3), acts)
 def test_reloads_whatever_happens(workers: int, more_rows: int, max_draining: int, happenings: list[Act]) -> None:
     world = Reloading(workers, workers + more_rows, max_draining)

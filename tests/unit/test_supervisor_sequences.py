@@ -226,7 +226,7 @@ kinds = st.sampled_from(
 acts = st.lists(st.tuples(kinds, st.integers(0, 7), st.integers(0, 90_000)), max_size=60)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(1, 4), st.booleans(), st.sampled_from([0, 60]), st.booleans(), st.booleans(), acts)
 def test_invariants_hold_whatever_happens(
     workers: int, desk: bool, drain_s: int, served: bool, first_fork_fails: bool, happenings: list[Act]
@@ -246,7 +246,7 @@ def test_invariants_hold_whatever_happens(
     assert not world.unmarked
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 59_999), min_size=2, max_size=20))
 def test_backoff_never_shrinks_while_lives_are_short(lives_ms: list[int]) -> None:
     world = World(1, False, 60)

@@ -332,4 +332,4 @@ class AnySwitchboard(RuleBasedStateMachine):
 
 
 TestAnySwitchboard = AnySwitchboard.TestCase
-TestAnySwitchboard.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestAnySwitchboard.settings = settings(max_examples=80, stateful_step_count=40)

@@ -249,7 +249,7 @@ def trials(draw: st.DrawFn) -> tuple[int, int, int, int, list[tuple[object, ...]
 
 
 @given(trials())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_readers_see_what_was_published(
     house: Bench, trial: tuple[int, int, int, int, list[tuple[object, ...]]]
 ) -> None:

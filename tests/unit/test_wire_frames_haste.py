@@ -54,7 +54,7 @@ ODD = st.sampled_from(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     st.lists(AUDIO | AUDIO | OTHERS | ODD | st.binary(max_size=12), max_size=12),
     st.randoms(use_true_random=False),
