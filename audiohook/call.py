@@ -18,14 +18,7 @@ from typing import TypeVar
 
 import msgspec
 
-from audiohook.errors import (
-    DRAINING,
-    REQUEST_TIMEOUT,
-    SHUTDOWN,
-    UPGRADE_MALFORMED,
-    Closure,
-    Refusal,
-)
+from audiohook.errors import DRAINING, REQUEST_TIMEOUT, SHUTDOWN, UPGRADE_MALFORMED, Closure, Refusal
 from audiohook.session.audiohook2 import AudioHook2Session
 from audiohook.session.audiohook2_terms import DIALECT as AUDIOHOOK2
 from audiohook.session.audiohook2_terms import SESSION_HEADER, AudioHook2Terms, greet
@@ -42,6 +35,7 @@ from audiohook.session.events import (
     SendText,
 )
 from audiohook.units import NEVER_NS
+from audiohook.wire.audio_frames import single_audio
 from audiohook.wire.frames import CloseReceived, Failed, Message, Ping, WebSocket
 from audiohook.wire.plain_http import plain_answer
 from audiohook.wire.request import (
@@ -128,10 +122,11 @@ class Call:
         The way of nearly every read: nothing is to be sent, no event comes, no deadline moves. None: nothing was taken,
         `data` is for `receive_data`, which does the same and all the rest (tests/unit/test_call_packets.py).
         """
-        if self._session is None or self._socket is None:
+        session, socket = self._session, self._socket
+        if session is None or socket is None or not socket.between_messages:
             return None
-        payload = self._socket.single_audio(data)
-        return payload if payload is not None and self._session.hears(payload, now_ns) else None
+        payload = single_audio(data, socket.max_message_bytes)
+        return payload if payload is not None and session.hears(payload, now_ns) else None
 
     def receive_packets(self, data: bytes, now_ns: int) -> tuple[list[bytes], bytes]:
         """Take the messages of audio that `data` begins with, so far as nothing else comes of them, as above.

@@ -54,7 +54,7 @@ _SENDERS_BITS = bytes(value >> 2 for value in range(256))
 class RecutWatch:
     """Watches one stream's messages. After `take` has returned a number there is nothing more to watch."""
 
-    __slots__ = ("_before", "_kept", "_seen", "_sizes", "_suspected", "_to_keep", "_to_pass")
+    __slots__ = ("_before", "_kept", "_seen", "_suspected", "_to_keep", "_to_pass")
 
     def __init__(self) -> None:
         self._before = 0
@@ -64,27 +64,25 @@ class RecutWatch:
         self._to_pass = 0
         self._to_keep = WINDOW_BYTES
         self._kept: list[bytes] = []
-        self._sizes: list[int] = []
 
     def take(self, message: bytes) -> int | None:
         """Take the next message; return the size N of the packets if it is clear that messages cut them anew."""
-        size = len(message)
         if self._to_pass:
             self._to_pass -= 1
-            self._before += size
+            self._before += len(message)
             return None
-        self._kept.append(message if size <= self._to_keep else message[: self._to_keep])
-        self._sizes.append(size)
-        self._to_keep -= size
-        if self._to_keep > 0 and len(self._sizes) < WINDOW_MESSAGES:
+        kept = self._kept
+        kept.append(message)
+        self._to_keep -= len(message)
+        if self._to_keep > 0 and len(kept) < WINDOW_MESSAGES:
             return None
         return self._look()
 
     def _look(self) -> int | None:
-        found = packet_size(b"".join(self._kept), self._sizes, self._before)
+        found = packet_size(b"".join(self._kept)[:WINDOW_BYTES], list(map(len, self._kept)), self._before)
         if found is not None and found == self._suspected:
             return found
-        self._seen += len(self._sizes)
+        self._seen += len(self._kept)
         self._to_pass = WAIT * self._seen if found is None else 0
         self._seen += self._to_pass
         self._suspected = found
@@ -97,10 +95,9 @@ class RecutWatch:
         self._begin_window()
 
     def _begin_window(self) -> None:
-        self._before += sum(self._sizes)
+        self._before += sum(map(len, self._kept))
         self._to_keep = WINDOW_BYTES
         self._kept.clear()
-        self._sizes.clear()
 
 
 def packet_size(window: bytes, sizes: Sequence[int], before: int = 0) -> int | None:

@@ -21,6 +21,12 @@ _WHOLE_HEADER_BYTES = 8
 NUMPY_FROM_BYTES = 320
 """From this length on NumPy's XOR is quicker than that of two long integers: 3,200 bytes take 1.2 instead of 6.2 µs."""
 
+_ONES = [sum(1 << 32 * at for at in range((length + 3) // 4)) for length in range(NUMPY_FROM_BYTES)]
+"""By length, what makes of a key one that is as long as a payload. To repeat its bytes takes twice as long."""
+
+_KEPT = [(1 << 8 * length) - 1 for length in range(NUMPY_FROM_BYTES)]
+"""By length, the bits of a payload."""
+
 
 def take_audio(data: bytes, at: int, max_message_bytes: int, messages: list[bytes]) -> int:
     """Append the payloads of the frames of this shape that begin at `at`; return where the first other thing begins."""
@@ -90,10 +96,10 @@ def single_audio(data: bytes, max_message_bytes: int) -> bytes | None:
 def _unmasked(data: bytes, first: int, length: int) -> bytes:
     """Return `length` bytes from `first` on, XORed with the key before them, repeated (RFC 6455 section 5.3)."""
     if length < NUMPY_FROM_BYTES:
-        stream = int.from_bytes((data[first - 4 : first] * (length // 4 + 1))[:length], "little")
-        return (int.from_bytes(data[first : first + length], "little") ^ stream).to_bytes(length, "little")
-    key = np.frombuffer(data, np.uint32, 1, first - 4)
-    payload = (np.frombuffer(data, np.uint32, length // 4, first) ^ key).tobytes()
+        key = int.from_bytes(data[first - 4 : first], "little") * _ONES[length] & _KEPT[length]
+        return (int.from_bytes(data[first : first + length], "little") ^ key).to_bytes(length, "little")
+    words = np.frombuffer(data, np.uint32, 1, first - 4)
+    payload = (np.frombuffer(data, np.uint32, length // 4, first) ^ words).tobytes()
     if not length % 4:
         return payload
     rest = data[first + length // 4 * 4 : first + length]

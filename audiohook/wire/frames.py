@@ -29,7 +29,7 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 from audiohook.errors import INVALID_PAYLOAD, MESSAGE_TOO_LARGE, PROTOCOL_ERROR, Closure
-from audiohook.wire.audio_frames import audio_frame_bytes, is_cut_audio, single_audio, take_audio
+from audiohook.wire.audio_frames import audio_frame_bytes, is_cut_audio, take_audio
 from audiohook.wire.frame_bounds import FrameBounds
 
 
@@ -118,11 +118,12 @@ class WebSocket:
         """`max_message_bytes` bounds the payload of a message, summed over its fragments."""
         self._connection = Connection(CLIENT if client else SERVER, [_MessageLimit(max_message_bytes)])
         self._sender = _SENDERS[client]
-        self._max_message_bytes = max_message_bytes
+        self.max_message_bytes = max_message_bytes
         self._bounds = FrameBounds()
         self._haste = not client  # until either side closes: then every frame is wsproto's to judge
-        self._between_messages = self._haste
-        """What `_hastes` says, and nothing is held back either: kept, since every packet asks."""
+        self.between_messages = self._haste
+        """A server's, and nothing of a message or of a frame has come since the last one ended: what comes next may be
+        audio that `audio_frames.py` takes. What `_hastes` says, kept, since every packet asks."""
         self._cut = b""
         """The first piece of an audio frame, whose rest makes it whole or goes to wsproto with it."""
         # One bytearray and not a list of parts: a million fragments of one byte would cost 40 bytes each in a list.
@@ -140,13 +141,6 @@ class WebSocket:
         """The peer broke the protocol: nothing more is read. What it asked before can be answered until `close`."""
         return self._failed
 
-    def single_audio(self, data: bytes) -> bytes | None:
-        """Return the payload if `data` is one whole binary message, and what was taken before it ended one as well.
-
-        None: nothing was taken, `data` is for `receive_data`.
-        """
-        return single_audio(data, self._max_message_bytes) if self._between_messages else None
-
     def leading_audio(self, data: bytes, hears: Callable[[bytes], bool]) -> tuple[list[bytes], bytes]:
         """Take the whole binary messages that what has arrived begins with, up to one that `hears` is False of.
 
@@ -156,11 +150,11 @@ class WebSocket:
         if not self._hastes():
             return messages, data
         joined = self._cut + data
-        behind = take_audio(joined, 0, self._max_message_bytes, messages)
+        behind = take_audio(joined, 0, self.max_message_bytes, messages)
         if not messages:
             return messages, data
         self._cut = b""
-        self._between_messages = True
+        self.between_messages = True
         for number, message in enumerate(messages):
             if not hears(message):
                 unheard_bytes = sum(audio_frame_bytes(len(other)) for other in messages[number:])
@@ -184,8 +178,8 @@ class WebSocket:
         `Failed` and `CloseReceived` are the last message ever; what comes behind them is dropped.
         """
         messages: list[Message] = []
-        self._between_messages = False
-        cut_bytes, max_message_bytes = len(self._cut), self._max_message_bytes
+        self.between_messages = False
+        cut_bytes, max_message_bytes = len(self._cut), self.max_message_bytes
         if cut_bytes:
             data, self._cut = self._cut + data, b""
         at, end = 0, len(data)
@@ -202,7 +196,7 @@ class WebSocket:
             behind = self._bounds.frame_end(data, at)
             self._receive_frame(data[at:behind], messages)
             at = behind
-        self._between_messages = self._hastes() and not self._cut
+        self.between_messages = self._hastes() and not self._cut
         return messages
 
     def _receive_frame(self, data: bytes, messages: list[Message]) -> None:
@@ -270,7 +264,7 @@ class WebSocket:
         """
         if not self._may_send():
             return b""
-        self._haste = self._between_messages = False
+        self._haste = self.between_messages = False
         if code is None:
             return self._connection.send(events.CloseConnection(CloseReason.NO_STATUS_RCVD))
         return self._connection.send(events.CloseConnection(code, reason))

@@ -108,13 +108,24 @@ class OpusFeed:
         self.masked = False
 
     def take(self, message: bytes, now_ns: int) -> None:
-        if self._recut_watch is not None:
-            self._watch_cuts(self._recut_watch, message)
+        if self.masked:
+            self._take_masked(message, now_ns)
+            return
+        if self._recut_watch is not None and (packet_bytes := self._recut_watch.take(message)) is not None:
+            self._recut_watch = None
+            self._tell_recut(packet_bytes)
         if self._whole:
             self._decode(message, now_ns)
             return
         for packet in self._framing.cut(message):
             self._decode(packet, now_ns)
+
+    def _take_masked(self, message: bytes, now_ns: int) -> None:
+        """Take a message that nobody may hear: of such a one the watch keeps nothing either."""
+        if self._recut_watch is not None:
+            self._recut_watch.pass_over(len(message))
+        for packet in self._framing.cut(message):
+            self._pass_masked(packet, now_ns)
 
     def finish(self, now_ns: int) -> None:
         """Conceal a packet that never became whole."""
@@ -144,21 +155,8 @@ class OpusFeed:
         if missing > 0:
             self._writer.gap(missing * self._packet_frames, cause | layout.MEASURED, now_ns)
 
-    def _watch_cuts(self, watch: RecutWatch, message: bytes) -> None:
-        """Let the watch see a message that may be heard. Of one that may not nothing is kept, here neither."""
-        if self.masked:
-            watch.pass_over(len(message))
-            return
-        packet_bytes = watch.take(message)
-        if packet_bytes is not None:
-            self._recut_watch = None
-            self._tell_recut(packet_bytes)
-
     def _decode(self, packet: bytes, now_ns: int) -> None:
         row, writer, decoder = self._row, self._writer, self._decoder
-        if self.masked:
-            self._pass_masked(packet, now_ns)
-            return
         wire_bytes = len(packet)
         frames = decoder.decode_into(packet, writer.reserve(decoder.bound_frames))
         if frames <= 0:

@@ -104,7 +104,7 @@ def test_an_empty_payload_is_refused_and_writes_nothing() -> None:
     room = Room(decoder.bound_frames)
     assert decoder.decode_into(b"", room.address) == INVALID_PACKET
     assert (room.samples == CANARY).all()
-    raw = opus._binding().decode(decoder._state, b"", 0, room.address, decoder.bound_frames, 0)
+    raw = opus._binding().decode(decoder._memory, b"", 0, ctypes.c_void_p(room.address), decoder.bound_frames, 0)
     assert raw == decoder.bound_frames
 
 
@@ -249,13 +249,14 @@ def test_a_copied_decoder_is_as_libopus_makes_one(rate_hz: int, channels: int) -
     for packet in reversed(sent):
         other.decode_into(packet, room.address)  # what one has decoded is not in the next
     copied, made = OpusDecoder(rate_hz, channels), opus._create("decoder", binding.decoder_create, rate_hz, channels)
+    state, address = ctypes.c_void_p(made), ctypes.c_void_p(wanted.address)
     for packet in (*sent, *(b"" for _ in range(3)), *sent):
         if packet:
             assert copied.decode_into(packet, room.address) == rate_hz // 50
-            frames = binding.decode(made, packet, len(packet), wanted.address, other.bound_frames, 0)
+            frames = binding.decode(state, packet, len(packet), address, other.bound_frames, 0)
         else:
             copied.conceal_into(rate_hz // 50, room.address)
-            frames = binding.decode(made, None, 0, wanted.address, rate_hz // 50, 0)
+            frames = binding.decode(state, None, 0, address, rate_hz // 50, 0)
         assert frames == rate_hz // 50
         assert np.array_equal(room.samples[: frames * channels], wanted.samples[: frames * channels])
     binding.decoder_destroy(made)
