@@ -3,8 +3,9 @@
 Compared are windows without them and with them, in turn, in one run: the workers' CPU time a packet, as the kernel
 counts it, in a window with readers and, on average, in the two around it without. The median of these ratios counts.
 The daemon has a processor to itself, where there are two. What a ratio differs from 1 by chance is seen in the windows
-without readers, each compared with its two neighbours of the same kind: while a median of so many may be off by as much
-as lies between the figure and its bound there are more windows, twice as many at most; then the row is void.
+without readers, each compared with its two neighbours of the same kind: if a median of so many may be off by as much as
+lies between the figure and its bound, there are as many windows again, and if it still may, the row is void. There are
+two looks and not one behind each window: who stops as soon as a figure pleases has chance on his side.
 """
 
 import os
@@ -85,12 +86,15 @@ def run(kind: str, share: float, calls: int, seconds: float) -> Outcome:
         stack.enter_context(on_core(load_core))
         live = stack.enter_context(LiveCalls(daemon, calls)).wait_live()
         alone.append(measured(daemon, seconds))
-        while len(beside) < PAIRS or (len(beside) < 2 * PAIRS and kind != "waiting" and Cost.of(alone, beside).open):
+        wanted = PAIRS
+        while len(beside) < wanted:
             with Crowd(daemon, kind, count) as crowd, Killing(crowd, active=kind == "eager") as killing:
                 beside.append(measured(daemon, seconds))
                 killing.stop()
                 ledgers += crowd.finish()
             alone.append(measured(daemon, seconds))
+            if len(beside) == PAIRS and kind != "waiting" and Cost.of(alone, beside).open:
+                wanted = 2 * PAIRS
         told = live.finish()
         judge_calls(outcome, told)
         outcome.count(daemon.stop() == 0, "the daemon stops as told")
