@@ -10,13 +10,13 @@ start of a call there is a backlog, and turns are long until it is worked off. B
 one before, since in a turn of T comes less than T's worth of work. Under overload, and only then, turns are long and
 *do not shrink*, and no wait ends without work. So:
 
-- a turn that is longer than `lag_ns`, follows no idle wait and one of at least half of `lag_ns`, and is not shorter
-  than that by SHRINKING raises the share of packets that are not decoded: by STEP, or by as much as the next one would
-  be too long if it grew as this one did. That is known as soon as it has lasted so long (`during`), and acted upon
-  then: at twice the load turns double, and whoever waits for the end of one that is too long, or takes small steps, is
-  too late for who asks something meanwhile (make faults: overload). But in a rush, while more calls come and go than
-  their part of a turn has time for, the one before must have been longer than `lag_ns`: a rush is over soon, and those
-  who stayed are not to pay for it (make faults: reconnect);
+- a turn that is longer than `lag_ns`, follows no idle wait and one of at least a quarter of `lag_ns`, and is not
+  shorter than that by SHRINKING raises the share of packets that are not decoded: by STEP, or by as much as the next
+  one would be too long if it grew as this one did. That is known as soon as it has lasted so long (`during`), and
+  acted upon then: at twice the load turns double, and whoever waits for the end of one that is too long, or takes
+  small steps, is too late for who asks something meanwhile (make faults: overload). But in a rush, while more calls
+  come and go than their part of a turn has time for, the one before must have been longer than `lag_ns`: a rush is
+  over soon, and those who stayed are not to pay for it (make faults: reconnect);
 - a turn under half of `lag_ns` takes a step back, an idle wait two: there is room again. But only once in half of
   `lag_ns`: behind a long turn come short ones in which next to nothing has arrived, and say nothing;
 - in between the share stays.
@@ -62,8 +62,9 @@ class Overload:
 
     def during(self, turn_ns: int, *, rush: bool = False) -> None:
         """Take note of a turn that has worked for `turn_ns` and is not over."""
-        # A first long turn has nothing to be compared with: its predecessor was short, whatever made it long.
-        long_before = self._last_turn_ns > (self.lag_ns if rush else self.lag_ns // 2)
+        # A first long turn has nothing to be compared with: its predecessor was short, whatever made it long. Rejected:
+        # half of the limit. Where turns went from 0.1 to 0.5 s, that was known in the next one, half a second later.
+        long_before = self._last_turn_ns > (self.lag_ns if rush else self.lag_ns // 4)
         if self._raised or turn_ns <= self.lag_ns or not long_before or self._shrinks(turn_ns):
             return
         self._raised = True
