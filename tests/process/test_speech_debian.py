@@ -1,6 +1,6 @@
 """Debian's recorded prompts: fetched for real (once, into `var/`), and what happens where they cannot be had."""
 
-import contextlib
+import time
 from pathlib import Path
 
 import numpy as np
@@ -78,15 +78,25 @@ def test_packages_that_apt_cannot_find_are_an_error_in_words(tmp_path: Path, mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["apt.conf", "filled", "lists"]
 
 
+def _is_dead(pid: int) -> bool:
+    """Say whether the process is over, if only as a zombie: not every machine has somebody who reaps orphans."""
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_a_step_that_takes_too_long_is_ended_with_all_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(debian_packages, "STEP_SECONDS", 0.3)
     said = debian_packages._run(["sh", "-c", "sleep 600 & echo $! > child; wait"], tmp_path)
     assert said == "sh took longer than 0 s"
-    with contextlib.suppress(psutil.NoSuchProcess):
-        child = psutil.Process(int((tmp_path / "child").read_text()))
-        assert child.status() == psutil.STATUS_ZOMBIE or child.wait(30) is None
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 30
+    while not _is_dead(child):  # killed with its parent, it may run on for a moment yet
+        assert time.monotonic() < deadline, f"{child} runs on"
+        time.sleep(0.01)
 
 
 def test_a_step_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
