@@ -92,12 +92,19 @@ def _on_term(number: int, frame: FrameType | None) -> None:
     raise Told
 
 
+def _quiet_when_told(what: "sys.UnraisableHookArgs") -> None:
+    """Print what is raised while an object is being destroyed, but for `Told`, which comes again."""
+    if what.exc_type is not Told:
+        sys.__unraisablehook__(what)
+
+
 def _start(kind: str, hub_path: str, number: int) -> int:
     pid = os.fork()
     if pid:
         return pid
     ledger = Ledger(number)
     try:
+        sys.unraisablehook = _quiet_when_told
         signal.signal(signal.SIGTERM, _on_term)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         KINDS[kind](hub_path, ledger)
