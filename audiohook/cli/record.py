@@ -10,6 +10,7 @@ folder that cannot be used; 3 if recording failed (the log says why).
 import argparse
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ import audiohook
 from audiohook.control.attachment import find_hub
 from audiohook.errors import AudiohookError, ConfigError
 from audiohook.net.descriptors import raise_descriptor_limit
+from audiohook.net.signals import SignalInbox
 from audiohook.sinks.naming import DEFAULT_PATTERN, FIELDS
 from audiohook.sinks.recorder import Recorder
 from audiohook.sinks.verdict import IDENTITIES
@@ -94,15 +96,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"audiohook-record: {error}", file=sys.stderr)
         return BAD_OPTIONS
     raise_descriptor_limit()
-    # Blocked before any thread is started, so in all of them: the main thread takes signals when it looks.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPED_BY)
+    # Not blocked and awaited: NumPy's library starts threads when it is imported, which would not block them. A signal
+    # that comes while the main thread looks would end the process in one of those (tests/process/test_record.py).
+    signals = SignalInbox()
+    signals.install(STOPPED_BY)
     following = Following(recorder, given.hub)
     try:
         following.look()
     except AudiohookError as error:
         print(f"audiohook-record: {error}", file=sys.stderr)
         return NO_HUB
-    while not following.failed and signal.sigtimedwait(STOPPED_BY, LOOK_SECONDS) is None:
+    while not following.failed and not select.select([signals], [], [], LOOK_SECONDS)[0]:
         try:
             following.look()
         except audiohook.HubUnavailable:
@@ -112,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             following.failed = True
     following.stop()
     recorder.close()
+    signals.restore()
     return FAILED if following.failed else 0
 
 

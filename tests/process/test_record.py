@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -196,6 +197,34 @@ def test_sigterm_leaves_files_complete_to_the_last_packet_and_the_next_goes_on(
         recorder.wait_logged("attached to", 3)
         assert recorder.stop() == 0
     assert recorder.log.count("recording stream=") == 2, "what is complete is not recorded again"
+
+
+def test_sigterm_while_it_looks_for_the_next_daemon(start_daemon: StartDaemon, folder: Path) -> None:
+    """A thread that NumPy started took the signal then, and the process was gone with its files as they were."""
+    daemon = start_daemon()
+    peer = call(daemon.address)
+    with (
+        Recorder(folder, "--hub", daemon.hub_path) as recorder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent,
+    ):
+        recorder.wait_logged("recording stream=")
+        peer.send_packets(packets_of(1)[:7])
+        (stream,) = daemon.hub.streams()
+        daemon.wait(lambda: stream.totals.packets == 7, "every packet")
+        os.rename(daemon.hub_path, f"{daemon.hub_path}.aside")
+        silent.bind(daemon.hub_path)
+        silent.listen()
+        silent.settimeout(PATIENCE_S)
+        client, _ = silent.accept()
+        with client:
+            recorder.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)  # for a process that is still there, and looks
+            assert recorder.process.poll() is None
+        silent.close()
+        assert recorder.process.wait(PATIENCE_S) == 0
+    peer.close()
+    path, _ = verdicts(folder)[peer.call_id]
+    assert np.array_equal(played(path), decoded(peer.sent))
 
 
 def test_a_call_that_comes_back_has_a_file_for_each_of_its_streams(start_daemon: StartDaemon, folder: Path) -> None:
