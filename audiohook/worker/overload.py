@@ -12,11 +12,13 @@ one before, since in a turn of T comes less than T's worth of work. Under overlo
 
 - a turn that is longer than `lag_ns`, follows no idle wait and one of at least a quarter of `lag_ns`, and is not
   shorter than that by SHRINKING raises the share of packets that are not decoded: by STEP, or by as much as the next
-  one would be too long if it grew as this one did. That is known as soon as it has lasted so long (`during`), and
-  acted upon then: at twice the load turns double, and whoever waits for the end of one that is too long, or takes
-  small steps, is too late for who asks something meanwhile (make faults: overload). But in a rush, while more calls
-  come and go than their part of a turn has time for, the one before must have been longer than `lag_ns`: a rush is
-  over soon, and those who stayed are not to pay for it (make faults: reconnect);
+  one would be too long if it grew as this one did, and SPARED is what each of them saves. That is known as soon as it
+  has lasted so long (`during`), and acted upon then: at twice the load turns double, and whoever waits for the end of
+  one that is too long, or takes small steps, is too late for who asks something meanwhile (make faults: overload). But
+  in a rush, while more calls come and go than their part of a turn has time for, the one before must have been longer
+  than `lag_ns`: a rush is over soon, and those who stayed are not to pay for it (make faults: reconnect);
+- such a turn that has lasted for a quarter longer still decodes nothing more until it is over: what it takes longer,
+  everybody waits for twice, in this turn and for what has come by the next. The share behind it is as above;
 - a turn under half of `lag_ns` takes a step back, an idle wait two: there is room again. But only once in half of
   `lag_ns`: behind a long turn come short ones in which next to nothing has arrived, and say nothing;
 - in between the share stays.
@@ -43,6 +45,11 @@ BUSY_NS = NS_PER_S
 SHRINKING = 0.9
 """A turn that is shorter than so much of the one before works a backlog off."""
 
+SPARED = 0.75
+"""Of what a packet costs, if it is not decoded: it is read, unmasked and accounted for all the same."""
+
+NOT_LONG = -1
+
 MOST_GROWTH = 2.0
 """A turn is not expected to grow by more: some of what made it long comes once."""
 
@@ -56,12 +63,16 @@ class Overload:
         self._last_growth = 1.0
         self._eased_ns = 0
         self._raised = False
+        self._share_behind = NOT_LONG
+        """The share behind the present turn, once it has lasted so long that nothing more is decoded in it."""
         self.share = 0
         """How many of 16 packets are not decoded."""
         self.refusing = False
 
     def during(self, turn_ns: int, *, rush: bool = False) -> None:
         """Take note of a turn that has worked for `turn_ns` and is not over."""
+        if self._raised and turn_ns > self.lag_ns * 5 // 4 and self._share_behind == NOT_LONG:
+            self._share_behind, self.share = self.share, FULL
         # A first long turn has nothing to be compared with: its predecessor was short, whatever made it long. Rejected:
         # half of the limit. Where turns went from 0.1 to 0.5 s, that was known in the next one, half a second later.
         long_before = self._last_turn_ns > (self.lag_ns if rush else self.lag_ns // 4)
@@ -70,7 +81,8 @@ class Overload:
         self._raised = True
         # What is not over may grow yet: as the one before did, at least.
         growth = min(max(turn_ns / self._last_turn_ns, self._last_growth), MOST_GROWTH)
-        self.share = min(FULL, self.share + max(STEP, FULL - int(FULL * self.lag_ns / (turn_ns * growth))))
+        too_long = 1 - self.lag_ns / (turn_ns * growth)
+        self.share = min(FULL, self.share + max(STEP, int(FULL * too_long / SPARED)))
 
     def turn(self, turn_ns: int, now_ns: int, *, idle: bool, idle_ns: int, rush: bool = False) -> None:
         """Take note of a turn that worked for `turn_ns`; `idle`: its wait had ended with nothing to do.
@@ -79,6 +91,8 @@ class Overload:
         """
         if not idle:
             self.during(turn_ns, rush=rush)
+        if self._share_behind != NOT_LONG:
+            self.share, self._share_behind = self._share_behind, NOT_LONG
         eases = (idle or turn_ns < self.lag_ns // 2) and now_ns - self._eased_ns >= self.lag_ns // 2
         if self.share and eases:
             self._eased_ns = now_ns

@@ -115,6 +115,28 @@ def test_a_turn_that_is_not_over_is_acted_upon_once() -> None:
     assert overload.share > raised
 
 
+def test_what_is_left_of_a_turn_that_is_much_too_long_is_not_decoded() -> None:
+    overload = Overload(LAG_NS)
+    overload.turn(LAG_NS // 2, 0, idle=False, idle_ns=0)
+    overload.during(LAG_NS + 1)
+    raised = overload.share
+    overload.during(LAG_NS * 5 // 4)
+    assert overload.share == raised < FULL
+    overload.during(LAG_NS * 5 // 4 + 1)
+    assert overload.share == FULL
+    overload.turn(LAG_NS * 3 // 2, 0, idle=False, idle_ns=0)
+    assert overload.share == raised, "the next one is another turn"
+
+
+@pytest.mark.parametrize("before_ns", [0, LAG_NS // 4, 3 * LAG_NS])
+def test_of_a_turn_that_is_no_overload_all_is_decoded(before_ns: int) -> None:
+    overload = Overload(LAG_NS)
+    overload.turn(before_ns, 0, idle=False, idle_ns=0)
+    for turn_ns in range(LAG_NS, 2 * LAG_NS, 5 * NS_PER_MS):
+        overload.during(turn_ns)
+    assert overload.share == 0
+
+
 def test_a_turn_behind_an_idle_wait_is_no_overload_however_long() -> None:
     overload = Overload(LAG_NS)
     overload.turn(LAG_NS, 0, idle=False, idle_ns=0)

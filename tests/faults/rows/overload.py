@@ -44,6 +44,7 @@ def run(calls: int, seconds: float) -> Outcome:
                 with Newcomers(daemon.address):
                     share = capacity(daemon, worker, pid)
                 half.finish()
+            until_room(daemon)
             with LiveCalls(daemon, calls - kept, connects_a_second=CONNECTS) as many:
                 many.wait_live(besides=kept)
                 with Newcomers(daemon.address) as newcomers:
@@ -103,6 +104,14 @@ def decoded(daemon: Daemon) -> tuple[float, float]:
     time.sleep(LOOK_S)  # a window
     spent_s = time.monotonic() - began_s
     return (daemon.counter("packets") - daemon.counter(SHED) - before) / spent_s, spent_s
+
+
+def until_room(daemon: Daemon) -> None:
+    """Wait until the ramp is forgotten: while anything is shed, who comes is told 503, and is none of the load."""
+    before = -1.0
+    while (shed := daemon.counter(SHED)) != before:
+        before = shed
+        time.sleep(LOOK_S)  # a window
 
 
 def overloaded(daemon: Daemon, worker: Hold, share: float, seconds: float) -> int:
