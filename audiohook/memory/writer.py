@@ -35,7 +35,6 @@ class StreamWriter:
         "_ring",
         "_ring_bytes",
         "_skip",
-        "_slot",
         "_tip",
         "_totals",
         "_totals_version",
@@ -46,12 +45,13 @@ class StreamWriter:
         "commit_word",
         "frame_bytes",
         "media_frames",
+        "slot",
     )
 
     def __init__(self, arena: Arena, slot: int, rate_hz: int, channels: int, media_base: int = 0) -> None:
         sizes, words = arena.geometry, arena.words
         self._words = words
-        self._slot = slot
+        self.slot = slot
         self._ring = MirroredRing(arena.fd, sizes.ring_offset(slot), sizes.ring_bytes, writable=True)
         self._ring_bytes = sizes.ring_bytes
         self.address = self._ring.address

@@ -98,7 +98,7 @@ class OpusFeed:
         self._decoder = decoder
         self._framing = framing_for(media.framing)
         self._whole = media.framing == "message"
-        self._recut_watch = RecutWatch() if self._whole else None
+        self._recut_watch = RecutWatch(writer.slot) if self._whole else None
         self._tell_recut = tell_recut
         self._writer = writer
         self._row = row
