@@ -1,4 +1,4 @@
-"""Runs `readers.py` and hears what it says: so many readers of one kind, from entering the `with` block to `finish`."""
+"""Runs `readers.py` and hears what it says: so many readers of one kind, each time from `come` to `leave`."""
 
 import json
 import os
@@ -14,7 +14,7 @@ LEAVE_S = 30.0
 
 
 class Crowd:
-    """On leaving the `with` block every one of them is gone."""
+    """Within the `with` block they may come as often as is wanted; on leaving it every one of them is gone."""
 
     def __init__(self, daemon: Daemon, kind: str, count: int) -> None:
         self._daemon = daemon
@@ -32,7 +32,6 @@ class Crowd:
 
     def __enter__(self) -> "Crowd":
         self._listening.start()
-        self._daemon.wait(lambda: len(self._seen("began")) >= self._count, "readers that have begun")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,13 +55,22 @@ class Crowd:
         except FileNotFoundError:
             return []
 
-    def finish(self) -> list[dict[str, Any]]:
+    def come(self) -> None:
+        """Return when each of them has done its thing once."""
+        self._lines = []
+        self._tell()
+        self._daemon.wait(lambda: len(self._seen("began")) >= self._count, "readers that have begun")
+
+    def leave(self) -> list[dict[str, Any]]:
         """Let all of them leave; return their ledgers."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        assert self._process.wait(LEAVE_S) == 0
-        self._listening.join()
+        self._tell()
+        self._daemon.wait(lambda: self._seen("left"), "readers that have left", LEAVE_S)
         return self._seen("ledger")
+
+    def _tell(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
 
     def _seen(self, event: str) -> list[dict[str, Any]]:
         return [line for line in list(self._lines) if line["event"] == event]

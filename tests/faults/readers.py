@@ -1,14 +1,15 @@
 """Readers in processes of their own, as many as are wanted, of one kind: `python -m tests.faults.readers KIND HUB N`.
 
-    slow        take a block of 100 ms a second of one stream, and are lapped again and again
+    slow        take the oldest 100 ms that are left of one stream, four times a second: they are lapped each time
     eager       take every block of one stream as soon as it can be had (to be killed)
     waiting     wait for every packet of one stream
     attaching   attach, take one block, leave, and begin anew, once a second each
     stuck       attach to the hub, ask and ask, and never read an answer
 
-One process imports what is needed and forks the others. Each prints that it `began` when it has done its thing once; at
-EOF of stdin each prints its ledger, a JSON object a line, and all end. Whoever dies is replaced by another. A ledger
-says what was lost by what the reader was told and by what it saw: the two must agree.
+One process imports what is needed. At a byte on stdin it forks the others, and each prints that it `began` when it
+has done its thing once; at the next byte each prints its ledger, a JSON object a line, ends, and behind the last one
+stands `left`: so they come and go without a new program each time. Whoever dies meanwhile is replaced by another. A
+ledger says what was lost by what the reader was told and by what it saw: the two must agree.
 """
 
 import json
@@ -25,8 +26,9 @@ import audiohook
 from audiohook.errors import Overrun, ReaderError
 
 STUCK_REQUESTS = 10_000
-SLOW_S = 1.0
+SLOW_S = 0.25
 AGAIN_S = 0.2
+LOOK_S = 0.01
 
 
 class Told(BaseException):
@@ -60,7 +62,9 @@ class Ledger:
         self._next = block.first_frame + block.frames
 
     def told_lost(self, overrun: Overrun) -> None:
-        self._owed += overrun.lost_frames
+        """Note what was lost behind the first block; before it there is nothing to compare with."""
+        if self._next is not None:
+            self._owed += overrun.lost_frames
 
     def leave(self) -> None:
         """What comes next begins anew."""
@@ -74,8 +78,16 @@ class Ledger:
 def main(kind: str, hub_path: str, count: int) -> None:
     # Held back until a reader can take it: a signal just behind the fork would find it without a handler.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    while os.read(0, 1):
+        _stay(kind, hub_path, count)
+        os.write(1, b'{"event": "left"}\n')
+        os.read(0, 1)
+
+
+def _stay(kind: str, hub_path: str, count: int) -> None:
+    """Have so many readers until there is something to be read."""
     pids = {_start(kind, hub_path, number): number for number in range(count)}
-    while not select.select([sys.stdin], [], [], 0.05)[0]:
+    while not select.select([0], [], [], 0.05)[0]:
         for pid, number in list(pids.items()):
             if os.waitpid(pid, os.WNOHANG)[0]:
                 del pids[pid]
@@ -84,8 +96,10 @@ def main(kind: str, hub_path: str, count: int) -> None:
         # Again and again: what is raised while an object is being destroyed, Python prints and forgets.
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
-        time.sleep(AGAIN_S)
-        pids = {pid: number for pid, number in pids.items() if not os.waitpid(pid, os.WNOHANG)[0]}
+        again_s = time.monotonic() + AGAIN_S
+        while pids and time.monotonic() < again_s:
+            time.sleep(LOOK_S)
+            pids = {pid: number for pid, number in pids.items() if not os.waitpid(pid, os.WNOHANG)[0]}
 
 
 def _on_term(number: int, frame: FrameType | None) -> None:
@@ -121,9 +135,10 @@ def _live(hub: audiohook.Hub, number: int) -> audiohook.Stream:
     return streams[number % len(streams)]
 
 
-def _blocks(stream: audiohook.Stream, frames: int, ledger: Ledger) -> Iterator[audiohook.Block]:
-    """Yield blocks from the live edge on, and past every overrun, which is noted."""
-    start: int | str = "live"
+def _blocks(
+    stream: audiohook.Stream, frames: int, ledger: Ledger, start: int | str = "live"
+) -> Iterator[audiohook.Block]:
+    """Yield blocks from `start` on, and past every overrun, which is noted."""
     while True:
         try:
             # Copies: of a view that is overwritten in use an Overrun would count the frames once more.
@@ -139,7 +154,7 @@ def _blocks(stream: audiohook.Stream, frames: int, ledger: Ledger) -> Iterator[a
 def _slow(hub_path: str, ledger: Ledger) -> None:
     with audiohook.attach(hub_path) as hub:
         stream = _live(hub, ledger.number)
-        for block in _blocks(stream, stream.sample_rate // 10, ledger):
+        for block in _blocks(stream, stream.sample_rate // 10, ledger, "oldest"):
             ledger.take(block)
             time.sleep(SLOW_S)
 

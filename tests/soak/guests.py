@@ -92,13 +92,11 @@ class Readers(Lane):
     def round(self) -> None:
         kind, count = self.rng.choice(READERS), self.rng.randint(1, MOST_READERS)
         stay_s, pause_s, leaves = self.rng.uniform(1, 6), self.rng.uniform(0.1, 2), self.rng.random() < 0.5
-        with ExitStack() as stack:
-            crowd = Crowd(self._daemon, kind, count)
-            stack.push(crowd)  # not entered: whoever is not there in time has to go as well
-            crowd.__enter__()
+        with Crowd(self._daemon, kind, count) as crowd:
+            crowd.come()
             self.pause(min(stay_s, self.left_s))
             if leaves:
-                wrong = [one for one in crowd.finish() if one["lost"] != one["jumped"]]
+                wrong = [one for one in crowd.leave() if one["lost"] != one["jumped"]]
                 assert not wrong, f"readers were not told of what they lost: {wrong}"
             else:
                 for pid in crowd.pids():
