@@ -28,11 +28,15 @@ EXTRA_LOADS = tuple(load for load in media.ALL if load not in media.USUAL)
 
 
 class Bench:
-    """One run. `left_out` has who could not be measured, and why."""
+    """One run. `left_out` has who could not be measured, and why.
 
-    def __init__(self, timing: Timing, rounds: int) -> None:
+    `file` has what is measured so far, always: an hour's run that is broken off has not been for nothing.
+    """
+
+    def __init__(self, timing: Timing, rounds: int, file: Path | None = None) -> None:
         self.timing = timing
         self.rounds = rounds
+        self._file = file
         self.records: list[Record] = []
         self.sustained: list[Record] = []
         self.left_out: dict[str, str] = {}
@@ -57,6 +61,7 @@ class Bench:
         for row in rows:
             print(told(row), flush=True)
         self.records += records_of(sorted(rows, key=lambda row: names.index(row.server)))
+        self._write()
 
     def _tried(self, name: str, measure: Callable[[], Trial]) -> Trial | None:
         if name in self.left_out:
@@ -77,6 +82,11 @@ class Bench:
                     self.left_out[server.name] = str(missing)
                 else:
                     print(f"{load.name}, {server.name}: sustains {self.sustained[-1]['calls']:,} calls", flush=True)
+                    self._write()
+
+    def _write(self) -> None:
+        if self._file:
+            self._file.write_text(json.dumps(self.result, indent=1))
 
     @property
     def result(self) -> Record:
@@ -110,12 +120,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--servers", nargs="+", choices=names, metavar="NAME", help=f"some of {'; '.join(names)}")
     given = parser.parse_args(arguments)
     usual = (QUICK_CALLS, QUICK_ROUNDS, QUICK_SECONDS) if given.quick else (CALLS, ROUNDS, SECONDS)
-    bench = Bench(Timing(given.seconds or usual[2]), given.rounds or usual[1])
+    bench = Bench(Timing(given.seconds or usual[2]), given.rounds or usual[1], given.json)
     began_s = time.monotonic()
     compare_all(bench, given.calls or usual[0], given.loads, given.servers, given.all)
     print(f"\n{table_of(bench.result)}\n{time.monotonic() - began_s:.0f} s")
-    if given.json:
-        given.json.write_text(json.dumps(bench.result, indent=1))
     return 1 if any(row["void"] for row in bench.records) else 0
 
 

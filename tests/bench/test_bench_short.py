@@ -1,5 +1,6 @@
 """`make bench` in small: all that is sent is published and counted, by ours and by the C server. Asserts no times."""
 
+import json
 import os
 import select
 import shutil
@@ -9,6 +10,7 @@ import struct
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from tests.bench.cores import two_cores
 from tests.bench.driving import Driven, Placed, Timing, drive, packets_file, placed
 from tests.bench.media import HEADER_BYTES, OPUS_16K, PCMU_100, Media
 from tests.bench.rounds import floor_trial, own_kib, trial
+from tests.bench.run import Bench
 from tests.bench.servers import COUNT_BYTES, LIMIT, OURS, OURS_TWO, Running, Server, Words
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the bench's driver is built by gcc")
@@ -47,6 +50,13 @@ def test_all_that_is_sent_is_published(server: Server, media: Media) -> None:
             assert running.wrong(packets + 1) != []
         else:
             hold_samples(running, media, calls)
+
+
+def test_what_is_measured_so_far_is_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    Bench(TIMING, rounds=1, file=file).compare(OPUS_16K, CALLS, [LIMIT], with_floor=False)
+    (row,) = json.loads(file.read_text())["rows"]
+    assert (row["server"], row["load"], row["calls"]) == (LIMIT.name, OPUS_16K.name, CALLS)
 
 
 def hold_samples(running: Running, media: Media, calls: list[Placed]) -> None:
