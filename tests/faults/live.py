@@ -67,11 +67,6 @@ class Told:
         return float(self.figures["publish"]["p99_ns"]) / 1e6
 
     @property
-    def answer_s(self) -> float:
-        """The longest that anybody waited for one answer: from the connect to the 101, or from `open` to `opened`."""
-        return float(max(self.figures["connect"]["max_ns"], self.figures["open"]["max_ns"])) / 1e9
-
-    @property
     def pong_ms(self) -> float:
         """The longest that an application's ping waited for its answer."""
         return float(self.figures["pong"]["max_ns"]) / 1e6

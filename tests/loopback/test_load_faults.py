@@ -164,7 +164,8 @@ def test_all_that_are_dropped_at_once_come_back_and_continue(run: Run, daemon: D
     returned = part(figures, "returned")
     assert (returned["calls"], returned["endings"]) == (CALLS, {"completed": CALLS})
     assert set(returned["lost"]) <= {"lost"}, "only the time in which nobody was there"
-    assert returned["recovered"]["count"] == CALLS
+    assert returned["recovered"]["count"] == returned["answered"]["count"] == CALLS
+    assert 0 < returned["answered"]["max_ns"] < returned["recovered"]["max_ns"]
     assert figures["returns"] == CALLS
     assert figures["verification"]["perfect"] == 2 * CALLS
     assert len(daemon.logged(" continues=")) == CALLS

@@ -157,7 +157,8 @@ def test_a_late_client_says_that_its_figures_are_void() -> None:
 
 def test_a_run_with_a_fault_is_told_by_its_parts() -> None:
     dropped = msgspec.structs.replace(outcome(0, "faulted", "dropped"), fault="mass-reconnect")
-    again = msgspec.structs.replace(outcome(2), fault="returned", recovered_ns=300 * NS_PER_MS)
+    waited = {"connect_ns": 40 * NS_PER_MS, "open_ns": 20 * NS_PER_MS, "recovered_ns": 300 * NS_PER_MS}
+    again = msgspec.structs.replace(outcome(2), fault="returned", **waited)
     verdicts = [verdict(0), verdict(1, missing_tail=160), verdict(2, gap_frames={"lost": 80})]
     found = result([dropped, outcome(1), again], verdicts, returns=1)
     assert found.all_completed
@@ -166,6 +167,8 @@ def test_a_run_with_a_fault_is_told_by_its_parts() -> None:
         ("returned", 1, {"lost": 80}),
         ("others", 1, {"missing": 160}),
     ]
+    assert found.parts[1].answered.count == 1
+    assert found.parts[1].answered.max_ns == 60 * NS_PER_MS
     table = table_of(found)
     rows = [line.split() for line in table.splitlines()[-3:]]
     assert rows[0] == ["mass-reconnect", "1", "0", "0", "-", "faulted", "(dropped):", "1"]

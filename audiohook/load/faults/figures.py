@@ -18,7 +18,8 @@ class Part(msgspec.Struct, frozen=True):
     """The connections of one part. `name` is the fault, `returned`, or `others`.
 
     `endings` are counted by how and detail; `refused` by status. `lost` is by cause, in frames, None without
-    `--verify`: `missing` (sent as whole packets and not readable), `different`, and every gap.
+    `--verify`: `missing` (sent as whole packets and not readable), `different`, and every gap. `answered` is from a
+    connection's own connect until audio might be sent (the 101, or `opened`), of those who came so far.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Part(msgspec.Struct, frozen=True):
     refused: dict[str, int]
     lost: dict[str, int] | None
     recovered: Quantiles
+    answered: Quantiles
 
 
 def parts_of(outcomes: Iterable[CallOutcome], verdicts: Sequence[StreamVerdict] | None) -> tuple[Part, ...]:
@@ -41,8 +43,10 @@ def parts_of(outcomes: Iterable[CallOutcome], verdicts: Sequence[StreamVerdict] 
 
 
 def _part(name: str, outcomes: Sequence[CallOutcome], verdicts: Sequence[StreamVerdict] | None) -> Part:
-    recovered = Histogram()
+    recovered, answered = Histogram(), Histogram()
     for outcome in outcomes:
+        if outcome.opened:
+            answered.record(outcome.connect_ns + outcome.open_ns)
         if outcome.recovered_ns:
             recovered.record(outcome.recovered_ns)
     return Part(
@@ -52,6 +56,7 @@ def _part(name: str, outcomes: Sequence[CallOutcome], verdicts: Sequence[StreamV
         refused=dict(Counter(outcome.detail for outcome in outcomes if outcome.ending == "refused")),
         lost=None if verdicts is None else _lost({outcome.call for outcome in outcomes}, verdicts),
         recovered=quantiles(recovered),
+        answered=quantiles(answered),
     )
 
 

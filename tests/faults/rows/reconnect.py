@@ -1,7 +1,8 @@
 """Five times as many calls as are live beside them lose their connection at one instant and come back in a second.
 
-Judged is the time from that instant to the last `opened`, though they come 0.1 to 1 s behind it. The longest wait for
-one answer, counted from its question, is told beside it.
+Judged is what each of them waits, from its own connect to `opened`: Genesys gives up by that clock. `recovered after`
+is from the instant at which all were lost to the last `opened`. The second in which they come is in it, and so are the
+clients, who share the processors with the daemon.
 """
 
 from tests.faults.live import LiveCalls
@@ -46,8 +47,8 @@ def run(calls: int, seconds: float) -> Outcome:
         outcome.count(answered == count, f"{answered} of {count} were answered: {returned['endings']}")
         outcome.timed(completed == count, f"{completed} of {count} have their call again")
         outcome.recovered_s = returned["recovered"]["max_ns"] / 1e9
-        outcome.timed(outcome.recovered_s < ANSWERED_S, f"the last was open again after {outcome.recovered_s:.2f} s")
-        outcome.timed(back.answer_s < ANSWERED_S, f"the longest wait for one answer was {back.answer_s:.2f} s")
+        waited_s = returned["answered"]["max_ns"] / 1e9
+        outcome.timed(waited_s < ANSWERED_S, f"the longest wait from a connect to `opened` was {waited_s:.2f} s")
         outcome.void = outcome.void or back.late
         outcome.count(daemon.stop() == 0, "the daemon stops as told")
     return outcome
